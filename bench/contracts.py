@@ -1,0 +1,349 @@
+"""What plugins implement, and the plain types that cross the border.
+
+Authors write single-task functions of tensors; the engine batches them over tasks and takes every
+derivative. A component is made by a *factory* with keyword-only, annotated hyperparameters; class
+attributes listed here tell the planner what fits together without importing the plugin.
+
+Shape suffixes: T tasks, S support samples, Q query samples, B any batch, N samples, F features.
+Trees are nested dicts of tensors (:mod:`bench.trees`); ``{player: {name: tensor}}`` holds weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from bench.errors import ContractError, DataError, MetricError
+from bench.trees import Tree, leaves, rebuild, tree_map
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from bench.game.critic import Critic
+    from bench.game.draws import Draws
+    from bench.game.engine import Engine, Rollout
+    from bench.game.outer import Outer
+
+__all__ = [
+    "Adapted",
+    "ContractError",
+    "DataError",
+    "Episode",
+    "FeatureExtractor",
+    "Game",
+    "GameRules",
+    "GanLoss",
+    "Kind",
+    "MetaLearner",
+    "MetaRegulariser",
+    "Metric",
+    "MetricError",
+    "Modes",
+    "Network",
+    "Optimiser",
+    "Output",
+    "Parts",
+    "Penalty",
+    "Rates",
+    "SampleSpec",
+    "Split",
+    "TaskDistribution",
+    "Tree",
+    "leaves",
+    "rate_of",
+    "rebuild",
+    "tree_map",
+]
+
+Kind = Literal["image", "points", "signal", "regression"]
+Split = Literal["meta-train", "meta-val", "meta-test"]
+SPLITS: tuple[Split, ...] = ("meta-train", "meta-val", "meta-test")
+
+Rates = float | dict[str, float]
+"""A learning rate, or one per player: ``{generator: 0.005, discriminator: 0.002}``."""
+
+
+def rate_of(rates: Rates, player: str) -> float:
+    """The rate of ``player``.
+
+    Raises:
+        ContractError: a mapping has no rate for the player.
+    """
+    if isinstance(rates, Mapping):
+        if player not in rates:
+            raise ContractError(f"no learning rate for player {player!r}: got rates for {', '.join(rates) or 'nobody'}; give one number or one per player")
+        return rates[player]
+    return rates
+
+
+# ------------------------------------------------------------------ tasks
+@dataclass(frozen=True)
+class SampleSpec:
+    """What one sample looks like.
+
+    Attributes:
+        kind: image (C, H, W), points (F,), signal (C, L), or regression (inputs (F,), targets beside them).
+        shape: shape of one sample without the batch axis.
+        low, high: range of values, or None where unbounded.
+        targets: shape of one target; regression only.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    low: float | None = None
+    high: float | None = None
+    targets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Known modes of a task: isotropic Gaussians ``centres`` (M, F) of standard deviation ``scale``, equally likely."""
+
+    centres: np.ndarray
+    scale: float
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One task: disjoint support and query, ``{"x": (S, ...), "y"?: (S, ...)}`` of float32."""
+
+    task_id: str
+    support: Mapping[str, np.ndarray]
+    query: Mapping[str, np.ndarray]
+    modes: Modes | None = None
+
+
+class TaskDistribution(Protocol):
+    """Disjoint meta-train, meta-val and meta-test tasks.
+
+    Class attribute ``kind`` is read at planning; ``sample_spec`` follows from the hyperparameters.
+    """
+
+    kind: ClassVar[Kind]
+    sample_spec: SampleSpec
+
+    def size(self, split: Split) -> int | None:
+        """Number of distinct tasks of a split (classes), or None where they are drawn from a continuum."""
+
+    def episode(self, split: Split, task: int, *, shots: int, query: int, rng: np.random.Generator) -> Episode:
+        """Draw ``shots`` support and ``query`` query samples (either may be 0) of task number ``task``, all randomness from ``rng``.
+
+        Where :meth:`size` is None, the task itself is drawn from ``rng`` and ``task`` only names it.
+
+        Raises:
+            DataError: the task has fewer than ``shots + query`` samples, or its data are missing.
+        """
+
+    def fingerprint(self) -> str:
+        """Content hash of the data behind the tasks ('' where everything is in the code)."""
+
+
+# ------------------------------------------------------------------ networks and games
+class Network(Protocol):
+    """A family of networks: builds one module per role.
+
+    Class attribute ``kinds``: the sample kinds it fits. Roles: ``generator`` (z (B, latent) -> samples (B, *shape)),
+    ``discriminator`` (samples -> logits (B,)), ``model`` (inputs (B, F) -> targets (B, *targets)).
+    Default initialisers draw from torch's global generator, which the harness seeds.
+    """
+
+    kinds: ClassVar[tuple[Kind, ...]]
+
+    def build(self, role: str, spec: SampleSpec) -> nn.Module:
+        """The module of ``role`` for samples of ``spec``; a generator has an int attribute ``latent``."""
+
+
+class GanLoss(Protocol):
+    """Two-player loss on raw logits; both players see real (B,) and fake (B',) logits. Each returns a scalar to minimise."""
+
+    def discriminator_loss(self, real_B: Tensor, fake_B: Tensor) -> Tensor:
+        """What the discriminator minimises."""
+
+    def generator_loss(self, real_B: Tensor, fake_B: Tensor) -> Tensor:
+        """What the generator minimises."""
+
+
+class Penalty(Protocol):
+    """A regulariser that is added to one player's loss (class attribute ``player``, default discriminator).
+
+    Authors never call autograd: ``critic.input_gradient(x)`` gives per-sample gradients of the logits.
+    Class attribute ``uses_input_gradient`` makes second-order meta-gradients third-order, so networks with
+    fused norms are refused.
+    """
+
+    player: ClassVar[str]
+
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
+        """Scalar penalty of one task, and the new state (``{}`` where there is none)."""
+
+
+class MetaRegulariser(Protocol):
+    """A regulariser of the outer update; either method may be missing."""
+
+    def adjust_gradient(self, meta: Tree, gradient: Tree) -> Tree:
+        """A new meta-gradient (coupled weight decay, clipping)."""
+
+    def adjust_update(self, meta: Tree, updated: Tree, outer_lr: float) -> Tree:
+        """New meta parameters after the step (decoupled weight decay)."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the harness hands to a game: modules by player, and the components that the suite names."""
+
+    modules: Mapping[str, nn.Module]
+    loss: GanLoss | None = None
+    penalties: Mapping[str, Penalty] = field(default_factory=dict)
+
+
+class Game(Protocol):
+    """Players, their losses on one task's batch, and samples. Pure: no state outside ``state``."""
+
+    players: tuple[str, ...]
+    schedule: tuple[tuple[str, ...], ...]  # groups move in turn; the players of a group move simultaneously
+    modules: Mapping[str, nn.Module]
+
+    def state(self) -> Tree:
+        """Initial state of the game's components (scope meta), ``{}`` where none."""
+
+    def losses(
+        self, weights: Tree, batch: Mapping[str, Tensor], players: tuple[str, ...], state: Tree, draws: Draws
+    ) -> tuple[dict[str, Tensor], Tree]:
+        """Scalar loss of each of ``players``, and the new state."""
+
+    def sample(self, weights: Tree, batch: Mapping[str, Tensor], n: int, draws: Draws) -> Tensor:
+        """(n, *shape) samples; for a regression game the predictions at ``batch["x"]``."""
+
+
+class GameRules(Protocol):
+    """What a game factory returns: hyperparameters that can be bound to modules.
+
+    Class attributes: ``roles`` {player: network role}, ``kinds`` of samples it plays with, ``needs_loss``.
+    """
+
+    roles: ClassVar[Mapping[str, str]]
+    kinds: ClassVar[tuple[Kind, ...]]
+    needs_loss: ClassVar[bool]
+
+    def bind(self, parts: Parts) -> Game:
+        """The game on these modules, loss and penalties."""
+
+
+# ------------------------------------------------------------------ learners
+class Optimiser(Protocol):
+    """A gradient transformation, differentiable through: used inside adaptation and by the outer loop."""
+
+    def start(self, params: Tree) -> Tree:
+        """State before the first step, a tree of tensors (``{}`` where none)."""
+
+    def direction(self, grads: Tree, state: Tree, step: int) -> tuple[Tree, Tree]:
+        """What is multiplied by ``-lr`` and added, and the new state; ``step`` counts from 0."""
+
+
+class MetaLearner(Protocol):
+    """Pure functions of ONE task; ``self`` holds hyperparameters only.
+
+    ``meta`` is any tree of tensors; put a player's name into the path of each leaf that belongs to it.
+    Class attribute ``trains`` is False for baselines that skip the outer loop.
+    Instance attributes ``outer_lr``, ``outer_optimiser`` and ``outer_schedule`` ("constant", "linear", "late-linear")
+    configure ``outer.descend``.
+    """
+
+    trains: ClassVar[bool]
+
+    def init(self, rng: torch.Generator, game: Game) -> Tree:
+        """Meta parameters before the first outer step."""
+
+    def begin(self, meta: Tree, support: Tree, draws: Draws) -> tuple[Tree, Tree]:
+        """What adaptation changes, ``{player: {name: tensor}}`` (any subset), and ``{player: inner state}``."""
+
+    def weights(self, meta: Tree, params: Tree) -> Tree:
+        """What the networks run with, ``{player: {name: tensor}}``."""
+
+    def update(
+        self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree
+    ) -> tuple[Tree, Tree]:
+        """One adaptation step of ONE player: new params and inner state, same names, shapes and dtypes."""
+
+    def deploy(self, meta: Tree, params: Tree, inner: Tree) -> Tree:
+        """What samples come from (an average, say); default: ``params``."""
+
+    def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
+        """One outer step on T stacked episodes ``{"support": {"x": (T, S, ...)}, "query": ...}``: new meta and a log {player: (T,)}."""
+
+
+# ------------------------------------------------------------------ measures
+class FeatureExtractor(Protocol):
+    """Maps samples to features in which distances mean something. Class attribute ``kinds`` as for networks."""
+
+    kinds: ClassVar[tuple[Kind, ...]]
+
+    def prepare(self, tasks: TaskDistribution, cache: Path) -> None:
+        """Load the shipped weights for ``tasks``, or train them once on meta-train and keep them in ``cache``.
+
+        Raises:
+            MetricError: its certificate is below what makes a measure trustworthy.
+        """
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        """(N, *shape) -> (N, F), float64, frozen and independent of the batch."""
+
+    def fingerprint(self) -> str:
+        """Content hash of everything that can change a feature."""
+
+    def certificate(self) -> dict[str, Any]:
+        """Evidence of quality, such as ``{"one_shot_accuracy": 0.64, "ways": 20}``; ``{}`` where there is none."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """How one value of a metric reads: which way is better, its ideal value, and its unit."""
+
+    better: Literal["lower", "higher", "closer"]
+    ideal: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Everything a metric may look at, for T meta-test tasks after the same number of adaptation steps.
+
+    Attributes:
+        fake, query, support: samples (T, M, ...), (T, Q, ...), (T, S, ...).
+        fake_features, query_features, support_features: (T, ., F), float64.
+        modes: known modes by task, or None.
+        targets: true values at the query inputs, regression only.
+    """
+
+    fake: np.ndarray
+    query: np.ndarray
+    support: np.ndarray
+    fake_features: np.ndarray
+    query_features: np.ndarray
+    support_features: np.ndarray
+    modes: Sequence[Modes] | None = None
+    targets: np.ndarray | None = None
+
+
+class Metric(Protocol):
+    """Values per task, batched. Class attributes: ``outputs`` {name: Output}, ``kinds``, ``needs_modes``, ``version``.
+
+    A name in ``pooled`` is one value over all tasks; the others are one value per task.
+    """
+
+    outputs: ClassVar[Mapping[str, Output]]
+    kinds: ClassVar[tuple[Kind, ...]]
+    needs_modes: ClassVar[bool]
+    version: ClassVar[int]
+
+    def measure(self, adapted: Adapted) -> dict[str, np.ndarray]:
+        """{name: (T,)}, or {name: ()} for a pooled value; NaN where undefined, never an exception for one bad task."""
+
+
+Factory = Callable[..., Any]
+"""What a hook returns per name: a class or function with keyword-only, annotated hyperparameters."""
