@@ -194,9 +194,13 @@ class MetaRegulariser(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What the harness hands to a game: modules by player, and the components that the suite names."""
+    """What the harness hands to a game: modules by player, and the components that the suite names.
+
+    ``critic(module, weights)`` is what penalties get: logits, and their gradient with respect to the input.
+    """
 
     modules: Mapping[str, nn.Module]
+    critic: Callable[[nn.Module, Mapping[str, Tensor]], Critic]
     loss: GanLoss | None = None
     penalties: Mapping[str, Penalty] = field(default_factory=dict)
 

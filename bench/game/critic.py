@@ -1,0 +1,82 @@
+"""The network that regularisers see: logits, and their gradient with respect to the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bench.errors import ContractError
+
+STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
+"""Are we inside the engine's vmap?"""
+
+
+@dataclass(frozen=True)
+class Critic:
+    """A network at fixed weights, as a function of its input.
+
+    Attributes:
+        module: maps (B, ...) to B logits.
+        weights: {name: tensor}.
+    """
+
+    module: nn.Module
+    weights: Mapping[str, Tensor]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (B,) of ``x`` (B, ...)."""
+        return functional_call(self.module, dict(self.weights), (x,)).flatten()
+
+    def input_gradient(self, x: Tensor) -> Tensor:
+        """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order.
+
+        Logits of a sample must not depend on other samples, or this is not a per-sample gradient.
+        """
+        names = list(self.weights)
+
+        def logits(x: Tensor, *tensors: Tensor) -> Tensor:
+            return functional_call(self.module, dict(zip(names, tensors, strict=True)), (x,)).flatten()
+
+        if STACKED.get():
+            gradient: Tensor = _InputGradient.apply(logits, x, *self.weights.values())  # type: ignore[no-untyped-call]
+            return gradient
+        return _input_gradient(logits, x, *self.weights.values())
+
+
+def alias(tensor: Tensor) -> Tensor:
+    """Same value, fresh node: gradients with respect to it are partial derivatives."""
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
+
+
+def _input_gradient(logits: Callable[..., Tensor], x: Tensor, *tensors: Tensor) -> Tensor:
+    """Plain autograd: per-sample gradients are slices of the gradient of the sum, over samples and tasks."""
+    with torch.enable_grad():
+        x = alias(x)
+        return torch.autograd.grad(logits(x, *tensors).sum(), x, create_graph=True)[0]
+
+
+class _InputGradient(torch.autograd.Function):
+    """Called for one task under vmap, computed for all.
+
+    The vmap rule sees the stacked tensors, which carry plain autograd's graph, so the gradient is
+    taken outside the map like every other one (nested transforms would refuse more user code).
+    """
+
+    @staticmethod
+    def forward(logits: Callable[..., Tensor], x: Tensor, *tensors: Tensor) -> Tensor:  # type: ignore[override]
+        raise ContractError("critic.input_gradient runs only inside the engine's map over tasks")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None: ...
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], logits: Callable[..., Tensor], x: Tensor, *tensors: Tensor) -> tuple[Tensor, int]:
+        _, x_dim, *dims = in_dims
+        x = x.movedim(x_dim, 0) if x_dim is not None else x.expand(info.batch_size, *x.shape)
+        return _input_gradient(torch.vmap(logits, (0, *dims)), x, *tensors), 0

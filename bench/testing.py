@@ -1,0 +1,314 @@
+"""Contract tests for plugin authors: subclass a class, give one fixture, run pytest.
+
+    class TestMine(MetaLearnerContract):
+        @pytest.fixture
+        def learner(self):
+            return Mine(inner_lr=0.05)
+
+Everything runs in float64 on a small game of two networks, where finite differences tell right from wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import softplus
+
+from bench.contracts import SPLITS, Episode
+from bench.errors import ContractError
+from bench.game.critic import Critic
+from bench.game.draws import Draws
+from bench.game.engine import Engine
+from bench.game.outer import Outer
+from bench.trees import Tree, leaves, rebuild, tree_map
+
+TASKS, SHOTS, QUERIES, FEATURES, LATENT = 3, 5, 6, 2, 2
+
+
+class SmallGan:
+    """Two tanh networks, non-saturating loss plus whatever penalties are given: the game of the contract tests."""
+
+    players = ("generator", "discriminator")
+
+    def __init__(self, *, order: str = "alternating", loss: Any = None, penalties: dict[str, Any] | None = None, modules: Any = None) -> None:
+        self.modules = modules or small_networks()
+        self.schedule = (self.players,) if order == "simultaneous" else (("discriminator",), ("generator",))
+        self.loss, self.penalties = loss, penalties or {}
+
+    def state(self) -> Tree:
+        """No component of this game has state."""
+        return {}
+
+    def losses(self, weights: Tree, batch: Tree, players: tuple[str, ...], state: Tree, draws: Draws) -> tuple[dict[str, Tensor], Tree]:
+        """Losses of one task."""
+        fake = self.sample(weights, batch, len(batch["x"]), draws)
+        critic = Critic(self.modules["discriminator"], weights["discriminator"])
+        real_logits, fake_logits = critic.logits(batch["x"]), critic.logits(fake)
+        values = {}
+        if "generator" in players:
+            values["generator"] = self.loss.generator_loss(real_logits, fake_logits) if self.loss else softplus(-fake_logits).mean()
+        if "discriminator" in players:
+            own = (
+                self.loss.discriminator_loss(real_logits, fake_logits)
+                if self.loss
+                else softplus(-real_logits).mean() + softplus(fake_logits).mean()
+            )
+            for name, penalty in self.penalties.items():
+                own = own + penalty.penalty(critic, batch["x"], fake, {}, draws.at(name))[0]
+            values["discriminator"] = own
+        return values, state
+
+    def sample(self, weights: Tree, batch: Tree, n: int, draws: Draws) -> Tensor:
+        """Samples (n, 2)."""
+        return functional_call(self.modules["generator"], dict(weights["generator"]), (draws.normal("z", (n, LATENT)),))
+
+
+def small_networks(activation: Callable[[], nn.Module] = nn.Tanh, norm: Callable[[], nn.Module] | None = None) -> dict[str, nn.Module]:
+    """Generator and discriminator with 8 hidden units in float64, always the same ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+
+        def network(outputs: int) -> nn.Module:
+            return nn.Sequential(nn.Linear(2, 8), *([norm()] if norm else []), activation(), nn.Linear(8, outputs)).double()
+
+        return {"generator": network(FEATURES), "discriminator": network(1)}
+
+
+def small_episodes(tasks: int = TASKS) -> Tree:
+    """Stacked support and query of Gaussian tasks with different means, float64."""
+    rng = np.random.default_rng(1)
+    means = rng.normal(size=(tasks, 1, FEATURES))
+    support, query = (torch.tensor(means + rng.normal(size=(tasks, n, FEATURES))) for n in (SHOTS, QUERIES))
+    return {"support": {"x": support}, "query": {"x": query}}
+
+
+def small_draws(tasks: int = TASKS) -> Draws:
+    """Random numbers of the small tasks."""
+    return Draws(torch.arange(tasks) * 7919, torch.float64)
+
+
+class RecordingEngine(Engine):
+    """An engine that remembers what its learner differentiated."""
+
+    recorded: tuple[Any, ...] | None = None
+
+    def meta_gradient(self, objective: Any, meta: Tree, episodes: Tree, draws: Draws, wrt: Any = None) -> Any:
+        """As the engine's, and keep objective, arguments and gradient."""
+        result = super().meta_gradient(objective, meta, episodes, draws, wrt)
+        self.recorded = (objective, meta, episodes, draws, wrt or self.owner, result[0])
+        return result
+
+
+def meta_gradient_error(learner: Any, game: Any, *, vectorise: bool = True, seed: int = 5) -> float | None:
+    """Worst relative error, over players, of the learner's meta-gradient along a random direction.
+
+    Truth is a fourth-order central difference of the learner's own objective, best of several step sizes.
+    None: the learner takes no meta-gradient (a baseline, Reptile).
+    """
+    engine = RecordingEngine(game, learner, vectorise=vectorise, adaptation_steps=2)
+    generator = torch.Generator().manual_seed(seed)
+    meta = learner.init(torch.Generator().manual_seed(3), game)
+    meta = tree_map(lambda leaf: leaf + 0.01 * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype), meta)
+    learner.meta_update(meta, engine, small_episodes(), Outer(learner), small_draws())
+    if engine.recorded is None:
+        return None
+    objective, meta, episodes, draws, owner, gradient = engine.recorded
+    direction = tree_map(lambda leaf: torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype), meta)
+    worst = 0.0
+    for player in game.players:
+        mine = rebuild(meta, iter([leaf * float(owner(path) == player) for path, leaf in leaves(direction)]))
+        analytic = sum(float((a * b).sum()) for (_, a), (_, b) in zip(leaves(gradient), leaves(mine), strict=True))
+
+        def along(h: float, mine: Tree = mine, player: str = player) -> float:
+            values = objective(tree_map(lambda leaf, d: leaf + h * d, meta, mine), episodes, draws)
+            return float((values[player] if isinstance(values, dict) else values).detach().mean())
+
+        def difference(h: float, along: Callable[[float], float] = along) -> float:
+            return (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+
+        steps = (1e-3, 3e-4, 1e-4, 1e-5, 1e-6)
+        worst = max(worst, min(abs(analytic - difference(h)) / (abs(analytic) + 1e-12) for h in steps))
+    return worst
+
+
+def largest_difference(one: Tree, other: Tree) -> float:
+    """Largest difference of two trees of the same shape, relative to the largest entry of each leaf."""
+    pairs = zip(leaves(one), leaves(other), strict=True)
+    return max(float((a - b).detach().abs().max() / (b.detach().abs().max() + 1e-300)) for (_, a), (_, b) in pairs)
+
+
+class MetaLearnerContract:
+    """What every meta-learner owes its users. Give a fixture ``learner``; ``game`` may be overridden."""
+
+    @pytest.fixture
+    def game(self) -> Any:
+        """The game that the learner is tried on."""
+        return SmallGan()
+
+    @pytest.fixture
+    def meta(self, learner: Any, game: Any) -> Tree:
+        """The learner's own start."""
+        return learner.init(torch.Generator().manual_seed(3), game)
+
+    def test_adaptation_leaves_meta_untouched(self, learner: Any, game: Any, meta: Tree) -> None:
+        before = tree_map(torch.clone, meta)
+        Engine(game, learner).rollout(meta, small_episodes(), small_draws(), steps=3, order=1)
+        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(leaves(before), leaves(meta), strict=True))
+
+    def test_trajectory_is_the_same_for_both_orders_and_for_loop_and_vmap(self, learner: Any, game: Any, meta: Tree) -> None:
+        ends = []
+        for order in (1, 2):
+            for vectorise in (True, False):
+                start = tree_map(lambda leaf, order=order: leaf.clone().requires_grad_(order == 2), meta)
+                engine = Engine(game, learner, vectorise=vectorise)
+                ends.append(engine.rollout(start, small_episodes(), small_draws(), steps=4, order=order).params)
+        assert max(largest_difference(end, ends[0]) for end in ends) < 1e-10
+
+    def test_a_task_does_not_depend_on_its_neighbours(self, learner: Any, game: Any, meta: Tree) -> None:
+        episodes, draws, order = small_episodes(), small_draws(), torch.tensor([2, 0, 1])
+        straight = Engine(game, learner).rollout(meta, episodes, draws, steps=3, order=1).params
+        shuffled = tree_map(lambda leaf: leaf[order], episodes)
+        permuted = Engine(game, learner).rollout(meta, shuffled, draws.of(draws.key[order]), steps=3, order=1).params
+        assert largest_difference(permuted, tree_map(lambda leaf: leaf[order], straight)) < 1e-10
+
+    def test_zero_steps_is_the_start(self, learner: Any, game: Any, meta: Tree) -> None:
+        engine = Engine(game, learner)
+        end = engine.rollout(meta, small_episodes(), small_draws(), steps=0, order=1)
+        start = engine.begin(meta, small_episodes()["support"], small_draws())
+        assert largest_difference(end.params, start.params) == 0
+
+    def test_meta_gradient_equals_finite_differences(self, learner: Any, game: Any) -> None:
+        if getattr(learner, "order", 2) == 1:
+            pytest.skip("a first-order method's gradient is not the derivative of its objective")
+        for vectorise in (True, False):
+            error = meta_gradient_error(learner, game, vectorise=vectorise)
+            assert error is None or error < 1e-6
+
+    def test_the_same_inputs_give_the_same_step(self, learner: Any, game: Any, meta: Tree) -> None:
+        steps = [Engine(game, learner).outer_step(meta, small_episodes(), Outer(learner), small_draws())[0] for _ in range(2)]
+        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(leaves(steps[0]), leaves(steps[1]), strict=True))
+
+    def test_an_outer_step_moves_meta_unless_the_learner_does_not_train(self, learner: Any, game: Any, meta: Tree) -> None:
+        after, _ = Engine(game, learner).outer_step(meta, small_episodes(), Outer(learner), small_draws())
+        assert (largest_difference(after, meta) > 0) == learner.trains
+
+    def test_gradient_evaluations_are_counted(self, learner: Any, game: Any, meta: Tree) -> None:
+        engine = Engine(game, learner)
+        engine.rollout(meta, small_episodes(), small_draws(), steps=4, order=1)
+        moves = sum(len(group) for group in game.schedule)
+        assert engine.gradient_evaluations == 4 * TASKS * moves
+
+
+class GanLossContract:
+    """What every GAN loss owes its users. Give a fixture ``loss``."""
+
+    def test_losses_are_finite_scalars(self, loss: Any) -> None:
+        real, fake = torch.tensor([2.0, -0.5]), torch.tensor([-1.5, 0.5])
+        for value in (loss.discriminator_loss(real, fake), loss.generator_loss(real, fake)):
+            assert value.shape == ()
+            assert torch.isfinite(value)
+
+    def test_players_pull_fake_logits_apart(self, loss: Any) -> None:
+        """At undecided logits the discriminator lowers the fakes and raises the reals, the generator raises the fakes."""
+        real, fake = (torch.zeros(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        d_real, d_fake = torch.autograd.grad(loss.discriminator_loss(real, fake), (real, fake))
+        (g_fake,) = torch.autograd.grad(loss.generator_loss(real, fake), fake)
+        assert (d_real <= 0).all()
+        assert (d_fake >= 0).all()
+        assert (g_fake < 0).all()
+
+    def test_meta_gradient_through_the_loss_equals_finite_differences(self, loss: Any) -> None:
+        error = meta_gradient_error(_PlainMaml(), SmallGan(loss=loss))
+        assert error is not None
+        assert error < 1e-6
+
+
+class TaskDistributionContract:
+    """What every task distribution owes its users. Give a fixture ``tasks``; ``shots`` and ``query`` may be overridden."""
+
+    shots, query = 4, 5
+
+    def test_episodes_have_the_promised_shape_and_range(self, tasks: Any) -> None:
+        for split in SPLITS:
+            episode = self._episode(tasks, split, 0)
+            for part, n in (("support", self.shots), ("query", self.query)):
+                x = getattr(episode, part)["x"]
+                assert x.shape == (n, *tasks.sample_spec.shape)
+                assert x.dtype == np.float32
+                assert np.isfinite(x).all()
+                if tasks.sample_spec.low is not None:
+                    assert x.min() >= tasks.sample_spec.low
+                    assert x.max() <= tasks.sample_spec.high
+
+    def test_the_generator_decides_everything(self, tasks: Any) -> None:
+        one, same, other = (self._episode(tasks, "meta-train", 0, seed) for seed in (1, 1, 2))
+        assert np.array_equal(one.support["x"], same.support["x"])
+        assert np.array_equal(one.query["x"], same.query["x"])
+        assert not np.array_equal(one.support["x"], other.support["x"])
+
+    def test_support_and_query_are_disjoint(self, tasks: Any) -> None:
+        episode = self._episode(tasks, "meta-test", 0)
+        support, query = (np.asarray(part["x"]).reshape(len(part["x"]), -1) for part in (episode.support, episode.query))
+        assert not any((row == other).all() for row in support for other in query)
+
+    def test_the_query_may_be_empty(self, tasks: Any) -> None:
+        episode = tasks.episode("meta-train", 0, shots=1, query=0, rng=np.random.default_rng(0))
+        assert len(episode.query["x"]) == 0
+
+    def _episode(self, tasks: Any, split: Any, task: int, seed: int = 0) -> Episode:
+        return tasks.episode(split, task, shots=self.shots, query=self.query, rng=np.random.default_rng(seed))
+
+
+class _PlainMaml:
+    """theta -> query loss after SGD steps: the least learner that differentiates through everything."""
+
+    trains, order, outer_lr = True, 2, 0.1
+
+    class outer_optimiser:  # noqa: N801 (stands for an instance)
+        @staticmethod
+        def start(params: Tree) -> Tree:
+            return {}
+
+        @staticmethod
+        def direction(grads: Tree, state: Tree, step: int) -> tuple[Tree, Tree]:
+            return grads, state
+
+    def init(self, rng: torch.Generator, game: Any) -> Tree:
+        return {"initial": {p: {n: w.detach().clone() for n, w in m.named_parameters()} for p, m in game.modules.items()}}
+
+    def begin(self, meta: Tree, support: Tree, draws: Draws) -> tuple[Tree, Tree]:
+        return meta["initial"], {}
+
+    def weights(self, meta: Tree, params: Tree) -> Tree:
+        return params
+
+    def update(self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree) -> tuple[Tree, Tree]:
+        return tree_map(lambda p, g: p - 0.1 * g, params, grads), inner
+
+    def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
+        def objective(meta: Tree, chunk: Tree, draws: Draws) -> dict[str, Tensor]:
+            end = game.rollout(meta, chunk, draws, steps=game.adaptation_steps, order=2)
+            return game.losses(meta, end.params, chunk["query"], end.state, draws.at("query"))[0]
+
+        gradient, log = game.meta_gradient(objective, meta, episodes, draws)
+        return outer.descend(meta, gradient), log
+
+
+__all__ = [
+    "ContractError",
+    "GanLossContract",
+    "MetaLearnerContract",
+    "SmallGan",
+    "TaskDistributionContract",
+    "largest_difference",
+    "meta_gradient_error",
+    "small_draws",
+    "small_episodes",
+    "small_networks",
+]
