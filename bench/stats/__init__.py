@@ -1,0 +1,45 @@
+"""Statistics of measurements: pure functions of tidy frames with named columns."""
+
+from bench.stats.aggregate import Estimate, iqm, optimality_gap, performance_profile, these_tasks_interval, two_way_interval
+from bench.stats.bootstrap import pigeonhole_interval
+from bench.stats.compare import (
+    Difference,
+    EqualMeansTest,
+    holm,
+    permutation_test,
+    probability_of_improvement,
+    replication_warning,
+    two_way_difference,
+    welch_test,
+)
+from bench.stats.direction import as_loss
+from bench.stats.impute import with_caps
+from bench.stats.power import Decision, can_decide, detectable_difference, spread_of_difference
+from bench.stats.proportion import wilson_interval
+from bench.stats.summary import summarise
+
+__all__ = [
+    "Decision",
+    "Difference",
+    "Estimate",
+    "EqualMeansTest",
+    "as_loss",
+    "can_decide",
+    "detectable_difference",
+    "holm",
+    "iqm",
+    "optimality_gap",
+    "performance_profile",
+    "permutation_test",
+    "pigeonhole_interval",
+    "probability_of_improvement",
+    "replication_warning",
+    "spread_of_difference",
+    "summarise",
+    "these_tasks_interval",
+    "two_way_difference",
+    "two_way_interval",
+    "welch_test",
+    "wilson_interval",
+    "with_caps",
+]
