@@ -32,6 +32,9 @@ FAMILIES: dict[str, str] = {
 }
 """Family (the suite's key) -> hook."""
 
+OBSERVERS = ("bench_trial_started", "bench_trial_finished", "bench_suite_finished")
+"""Hooks that are told and answer nothing."""
+
 
 @hookspec
 def bench_games() -> Mapping[str, Factory]:

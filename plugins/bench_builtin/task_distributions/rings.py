@@ -26,6 +26,7 @@ class GaussianRings:
     """
 
     kind: ClassVar[Kind] = "points"
+    has_modes: ClassVar[bool] = True
     RADIUS: ClassVar[tuple[float, float]] = (0.6, 1.2)
     CENTRE: ClassVar[tuple[float, float]] = (-0.5, 0.5)
 

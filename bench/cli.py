@@ -1,0 +1,225 @@
+"""The ``bench`` command: verbs -> one call each -> exit code. Imports nothing heavy until a verb needs it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, ExitCode, UsageError
+
+EPILOG = """\
+examples:
+  bench run suites/fewshot.yaml                 run what is missing, then write results/fewshot/report.html
+  bench run suites/fewshot.yaml --quick         one short pass: does everything work?
+  bench run suites/fewshot.yaml -k 'reptile and not glyphs' --jobs 4
+  bench plan suites/fewshot.yaml                cells, what is cached, time, disk, and what the replicates can decide
+  bench plugins list                            what is installed, and what is broken and why
+
+exit codes: 0 ok (diverged and skipped are outcomes), 1 a cell failed, 2 interrupted, 3 broken plugin or internal error,
+4 usage or invalid suite, 5 nothing selected, 6 regression found
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        """Usage errors have the exit code of usage errors."""
+        raise UsageError(f"{message}\n{self.format_usage().strip()}\nSee: {self.prog} --help")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **others: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=others.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *others: Any) -> None:
+        """Print and leave."""
+        from importlib.metadata import version
+
+        print(f"bench {version('metagan-bench')}")
+        parser.exit()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the ``bench`` command; returns the exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        verb: Callable[[argparse.Namespace], int] = options.verb
+        return int(verb(options))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; nothing is wrong here
+        return int(ExitCode.OK)
+    except Exception:  # everything a user can cause is a BenchError, so this is ours
+        traceback.print_exc()
+        print("bench: internal error; please report it with the text above", file=sys.stderr)
+        return int(ExitCode.BROKEN_PLUGIN)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="bench",
+        description="Which meta-learner, with which GAN loss, adapts best to unseen few-shot generation tasks?",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+
+    run = _verb(
+        verbs,
+        "run",
+        _run,
+        "run what is missing of a suite, then report",
+        "bench run suites/smoke.yaml\nbench run suites/fewshot.yaml --jobs 8 --output results/monday\nbench run suites/omniglot.yaml -k reptile",
+    )
+    _selects(run)
+    run.add_argument("--jobs", type=_positive, metavar="N", help="cells at the same time (default: cores of this machine)")
+    run.add_argument("--executor", choices=("ray", "inline"), default="ray", help="ray (default), or inline: one after the other, here")
+    run.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster, or 'auto'")
+    run.add_argument("--debug", action="store_true", help="one cell in the foreground, exceptions shown; nothing enters the ledger")
+
+    plan = _verb(verbs, "plan", _plan, "what a run would cost; runs nothing", "bench plan suites/fewshot.yaml\nbench plan suites/fewshot.yaml --json")
+    _selects(plan)
+    plan.add_argument("--jobs", type=_positive, metavar="N", help="cells at the same time (default: cores of this machine)")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+
+    validate = _verb(verbs, "validate", _validate, "check a suite; every problem at once", "bench validate suites/fewshot.yaml")
+    validate.add_argument("suite", type=Path)
+    validate.add_argument("--json", action="store_true", help="print the resolved suite as JSON")
+
+    schema = _verb(verbs, "schema", _schema, "JSON Schema of suites, for editors", "bench schema > suite.schema.json")
+    schema.add_argument("--json", action="store_true", help="no change: a schema is JSON")
+
+    report = _verb(verbs, "report", _report, "write tables, figures and the page of a results folder", "bench report results/fewshot")
+    report.add_argument("results", type=Path)
+    report.add_argument("--json", action="store_true", help="print the files written as JSON")
+
+    plugins = verbs.add_parser("plugins", help="what is installed", description="What is installed, and what is broken and why.")
+    kinds = plugins.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+    listing = _verb(kinds, "list", _plugins_list, "every component by family", "bench plugins list\nbench plugins list --json")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    info = _verb(kinds, "info", _plugins_info, "a component's hyperparameters, or a plugin", "bench plugins info maml\nbench plugins info builtin")
+    info.add_argument("name", help="component or plugin")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _verb(verbs: Any, name: str, call: Callable[[argparse.Namespace], int], summary: str, examples: str) -> argparse.ArgumentParser:
+    indented = "\n".join(f"  {line}" for line in examples.splitlines())
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{indented}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(verb=call)
+    return parser
+
+
+def _selects(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", type=Path)
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="results folder (default: results/<suite name>)")
+    parser.add_argument("-k", dest="select", metavar="EXPR", help="cells whose labels match: words with and, or, not, brackets")
+    parser.add_argument("--quick", action="store_true", help="one replicate, a twentieth of the budget; a results folder of its own")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where trials compute (default: a GPU if there is one)")
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def _options(options: argparse.Namespace) -> Any:
+    from bench.driver import RunOptions
+
+    names = ("output", "jobs", "executor", "address", "device", "quick", "select", "debug")
+    return RunOptions(**{name: getattr(options, name) for name in names if hasattr(options, name)})
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bench.driver import run
+
+    return run(options.suite, _options(options))
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from bench.driver import plan_text, prepare
+
+    planned = prepare(options.suite, _options(options))
+    print(plan_text(planned, jobs=options.jobs, as_json=options.json))
+    return ExitCode.OK
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from bench.grid import expand
+    from bench.registry import discover
+    from bench.suite import load_suite
+
+    registry = discover()
+    suite = load_suite(options.suite, registry)
+    if options.json:
+        print(json.dumps(suite.to_dict(), indent=1))
+        return ExitCode.OK
+    trials = expand(suite, registry)
+    skipped = sum(bool(trial.skip) for trial in trials)
+    print(f"{options.suite}: valid; {len(trials)} cells" + (f", {skipped} of them skipped (bench plan says why)" if skipped else ""))
+    return ExitCode.OK
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from bench.registry import discover
+    from bench.schema import json_schema
+
+    print(json.dumps(json_schema(discover()), indent=1))
+    return ExitCode.OK
+
+
+def _report(options: argparse.Namespace) -> int:
+    from bench.reporting import report
+
+    paths = report(options.results)
+    if options.json:
+        print(json.dumps([str(path) for path in paths]))
+    else:
+        print("\n".join(str(path) for path in paths if path.parent == options.results))
+        print(f"{sum(path.parent != options.results for path in paths)} tables and figures in {options.results / 'report'}")
+    return ExitCode.OK
+
+
+def _plugins_list(options: argparse.Namespace) -> int:
+    from bench.listing import plugins_json, plugins_text
+    from bench.registry import discover
+
+    registry = discover()
+    print(json.dumps(plugins_json(registry), indent=1) if options.json else plugins_text(registry))
+    return ExitCode.OK
+
+
+def _plugins_info(options: argparse.Namespace) -> int:
+    from bench.listing import info_json, info_text
+    from bench.registry import discover
+
+    registry = discover()
+    print(json.dumps(info_json(registry, options.name), indent=1) if options.json else info_text(registry, options.name))
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What must fit together across the parts of a suite that are each valid on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bench.components import Component, Reader
+from bench.document import Place
+from bench.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
+
+
+def check(suite: Suite, reader: Reader) -> None:
+    """Complain to ``reader`` about names that mean nothing in this suite and values that contradict each other."""
+    effective = {component.label: suite.for_distribution(component.label) for component in suite.task_distributions}
+    everywhere = tuple(effective.values())
+    _primary(suite, effective, reader)
+    for label, one in effective.items():
+        overrides = suite.per_task_distribution.get(label)
+        where: Place = ("per_task_distribution", label) if overrides and "budget" in overrides.model_fields_set else ()
+        for word in one.budget.warm_start:
+            if word not in reader.registry.names("meta_learners"):  # a joint phase may be that of a learner that is no arm
+                _known(word, one.meta_learners, (*where, "budget", "warm_start", word), "meta-learner", reader)
+        for position, game in enumerate(one.games):
+            if reader.registry.component("games", game.name).attributes.get("needs_loss") and not one.gan_losses:
+                example = next(iter(reader.registry.names("gan_losses")), "name")
+                reader.complain(("games", position), f"game {game.label!r} needs a GAN loss on {label!r}: add gan_losses: [{example}]")
+    learners = _all(everywhere, "meta_learners")
+    for control, labels in suite.controls.items():
+        for position, word in enumerate(labels):
+            place: Place = ("controls", control, position)
+            if _known(word, learners, place, "meta-learner", reader, labels_only=True):
+                name = next(component.name for component in learners if component.label == word)
+                if reader.registry.component("meta_learners", name).attributes.get("trains") is False:
+                    reader.complain(place, f"{word!r} does not meta-train, so shuffling its tasks changes nothing: remove it")
+    for position, exclusion in enumerate(suite.exclude):
+        for family, words in exclusion.where.items():
+            for number, word in enumerate(words):
+                place = ("exclude", position, family, number)
+                _known(word, _all(everywhere, family), place, family.replace("_", " ").removesuffix("s"), reader)
+
+
+def _primary(suite: Suite, effective: dict[str, Suite], reader: Reader) -> None:
+    primary = suite.primary
+    metrics = _all(tuple(effective.values()), "metrics")
+    outputs = dict.fromkeys(
+        name for metric in metrics for name in reader.registry.component("metrics", metric.name).attributes.get("outputs", {})
+    )
+    if primary.metric not in outputs:
+        hint = did_you_mean(primary.metric, outputs)
+        reader.complain(
+            ("primary", "metric"), f"{primary.metric!r} is no output of the listed metrics.{hint}\n  Outputs: {', '.join(outputs)}"
+        )
+    for label, one in effective.items():
+        steps = one.protocol.adaptation_steps.test
+        if primary.adaptation_step not in steps:
+            listed = ", ".join(map(str, steps))
+            reader.complain(
+                ("primary", "adaptation_step"),
+                f"must be one of protocol.adaptation_steps.test on {label!r}: {listed} (value {primary.adaptation_step})",
+            )
+    arms = suite.arms()
+    learners = {component.label for component in _all(tuple(effective.values()), "meta_learners")}
+    for position, word in enumerate(primary.compare):
+        if word not in arms and word not in learners:
+            reader.complain(
+                ("primary", "compare", position), f"no arm is called {word!r}.{did_you_mean(word, arms)}\n  Arms: {', '.join(arms)}"
+            )
+
+
+def _all(suites: tuple[Suite, ...], family: str) -> tuple[Component, ...]:
+    """Components of a family in any of the suites; sets are flattened."""
+    found: dict[str, Component] = {}
+    for suite in suites:
+        for entry in getattr(suite, family):
+            found |= {component.label: component for component in (entry if isinstance(entry, tuple) else (entry,))}
+    return tuple(found.values())
+
+
+def _known(word: str, components: Iterable[Component], place: Place, noun: str, reader: Reader, *, labels_only: bool = False) -> bool:
+    words = dict.fromkeys(
+        text for component in components for text in ((component.label,) if labels_only else (component.label, component.name))
+    )
+    if word in words:
+        return True
+    reader.complain(
+        place, f"no {noun} of this suite is called {word!r}.{did_you_mean(word, words)}\n  It has: {', '.join(words) or 'none'}"
+    )
+    return False

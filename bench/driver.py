@@ -1,0 +1,291 @@
+"""The whole of ``bench run``: suite -> plan -> schedule -> store -> report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench.errors import ExitCode, UsageError
+from bench.grid import expand, select
+from bench.planning import Plan, known_rows, make_plan
+from bench.progress import Progress, spell_seconds
+from bench.registry import Registry, discover
+from bench.store import Store, write_atomic
+from bench.suite import Budget, Suite, load_suite
+
+WORK = "bench.trial.run:run"
+FAILURES = ("failed", "oom", "timeout", "infra")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What ``bench run`` is told beside the suite."""
+
+    output: Path | None = None
+    jobs: int | None = None
+    executor: str = "ray"
+    address: str | None = None
+    device: str = "auto"
+    quick: bool = False
+    select: str | None = None
+    debug: bool = False
+    report: bool = True
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A suite, its cells, and where their results belong."""
+
+    suite: Suite
+    registry: Registry
+    plan: Plan
+    results: Path
+    whole: bool  # all cells of the suite, rather than a selection
+
+
+def prepare(suite_path: Path, options: RunOptions) -> Planned:
+    """Read the suite, expand it and compare it with what its results folder holds; runs nothing.
+
+    Raises:
+        SuiteError, PluginError, NothingSelectedError, StoreError: as their texts say.
+    """
+    registry = discover()
+    suite = load_suite(suite_path, registry)
+    if options.quick:
+        suite = quick(suite)
+    trials = expand(suite, registry, device=_device(options.device))
+    if options.select:
+        trials = select(trials, options.select)
+    results = options.output or Path("results") / suite.name
+    kinds = {c.name: registry.component("task_distributions", c.name).attributes["kind"] for c in suite.task_distributions}
+    return Planned(suite, registry, make_plan(trials, known_rows(results), kinds), results, whole=not options.select)
+
+
+def quick(suite: Suite) -> Suite:
+    """One replicate, a twentieth of the budget, few tasks: does it run at all? Its results have a folder of their own."""
+
+    def small_budget(budget: Budget) -> Budget:
+        amount = max(20, budget.amount // 20)
+        warm = {name: min(max(1, value // 20), amount - 1) for name, value in budget.warm_start.items()}
+        return budget.model_copy(update={budget.axis: amount, "warm_start": warm})
+
+    def small_protocol(protocol: Any) -> Any:
+        tasks = protocol.tasks.model_copy(update={"meta_val": min(2, protocol.tasks.meta_val), "meta_test": min(6, protocol.tasks.meta_test)})
+        return protocol.model_copy(update={"tasks": tasks, "validations": min(1, protocol.validations)})
+
+    overrides = {}
+    for label, override in suite.per_task_distribution.items():
+        small = {"budget": small_budget, "protocol": small_protocol}
+        changed = {name: shrink(getattr(override, name)) for name, shrink in small.items() if name in override.model_fields_set}
+        overrides[label] = override.model_copy(update=changed)
+    return suite.model_copy(
+        update={
+            "name": f"{suite.name}-quick",
+            "replicates": 1,
+            "budget": small_budget(suite.budget),
+            "protocol": small_protocol(suite.protocol),
+            "per_task_distribution": overrides,
+        }
+    )
+
+
+def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
+    """Run what is missing of a suite, and report.
+
+    Returns:
+        OK, CELL_FAILED where a cell failed for other reasons than its numbers, or INTERRUPTED.
+    """
+    planned = prepare(suite_path, options)
+    if options.debug:
+        return _debug(planned, say)
+    plan, results = planned.plan, planned.results
+    slots = 1 if options.executor == "inline" else options.jobs or os.cpu_count() or 1
+    say(f"{planned.suite.name}: {_describe(plan, slots)}; results in {results}")
+    with Store.create(results) as store:
+        _record_plan(store, planned, suite_path)
+        if plan.missing:
+            interrupted = _execute(store, planned, options, slots)
+            store.flush()
+            if interrupted:
+                say(f"Interrupted. What is finished is saved; the same command goes on from there:\n  {_command(suite_path, options)}")
+                return ExitCode.INTERRUPTED
+        statuses = [row.status for row in store.rows.values()]
+    failed = sum(status in FAILURES for status in statuses)
+    if options.report:
+        say(_report(planned, suite_path, fresh=bool(plan.missing)))
+    if failed:
+        say(f"{failed} of {len(statuses)} cells failed; reasons are in the report and in {results}/trials/<id>/error.txt")
+    return ExitCode.CELL_FAILED if failed else ExitCode.OK
+
+
+def plan_text(planned: Planned, *, jobs: int | None = None, as_json: bool = False) -> str:
+    """What ``bench plan`` prints."""
+    from bench.planning import decidable
+
+    plan, slots = planned.plan, jobs or os.cpu_count() or 1
+    decisions = decidable(planned.suite, plan.trials, planned.results)
+    seconds = sum(plan.seconds.values())
+    if as_json:
+        missing = {trial.trial_id for trial in plan.missing}
+        cells = [{"trial_id": t.trial_id, **t.cell(), "skip": t.skip, "missing": t.trial_id in missing} for t in plan.trials]
+        content = {"cells": cells, "cached": plan.cached, "seconds": seconds, "slots": slots, "bytes": plan.bytes, "decisions": decisions}
+        return json.dumps(content, indent=1)
+    lines = [f"{planned.suite.name}: {planned.suite.question}", _describe(plan, slots)]
+    counts: dict[tuple[str, str], int] = {}
+    for trial in plan.trials:
+        if not trial.skip:
+            counts[trial.task_distribution.label, trial.arm] = counts.get((trial.task_distribution.label, trial.arm), 0) + 1
+    lines += [f"  {label}: {arm} x {count}" for (label, arm), count in counts.items()]
+    lines += [f"  skipped x {count}: {reason}" for reason, count in plan.skipped.items()]
+    basis = "from cells that have run" if plan.measured > 0.5 else "a first guess; it improves with the first finished cells"
+    lines.append(f"time: {spell_seconds(seconds)} of one core, {spell_seconds(seconds / slots)} on {slots} ({basis})" if seconds else "time: none")
+    lines.append(f"disk: about {plan.bytes / 1e6:.0f} MB in {planned.results}")
+    return "\n".join([*lines, *(f"decides: {sentence}" for sentence in decisions)])
+
+
+def _describe(plan: Plan, slots: int) -> str:
+    parts = [f"{len(plan.trials)} cells", f"{plan.cached} finished before", f"{len(plan.missing)} to run"]
+    if plan.skipped:
+        parts.append(f"{sum(plan.skipped.values())} skipped")
+    if plan.missing:
+        parts.append(f"about {spell_seconds(sum(plan.seconds.values()) / slots)}" + ("" if plan.measured > 0.5 else " (first guess)"))
+    return ", ".join(parts)
+
+
+def _record_plan(store: Store, planned: Planned, suite_path: Path) -> None:
+    """Every cell gets its row before anything runs."""
+    suite_text = suite_path.read_bytes()
+    resolved = json.dumps(planned.suite.to_dict(), indent=1, sort_keys=True).encode()
+    for name, content in (("suite.yaml", suite_text), ("suite.json", resolved)):
+        path = store.folder / name
+        if not path.exists() or path.read_bytes() != content:
+            write_atomic(path, content)
+    for trial in planned.plan.trials:
+        if trial.skip:
+            store.skip(trial.trial_id, trial.skip, cell=trial.cell())
+    store.plan({trial.trial_id: trial.cell() for trial in planned.plan.trials if not trial.skip})
+    if planned.whole:
+        store.drop(set(store.rows) - {trial.trial_id for trial in planned.plan.trials})
+
+
+def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) -> bool:
+    """Run the missing cells; True if the user interrupted."""
+    from bench.environment import environment_record
+    from bench.schedule import Event, Job, make_executor
+
+    plan = planned.plan
+    environment = store.record_environment(environment_record(_plugin_hashes(planned.registry)))
+    trials = {trial.trial_id: trial for trial in plan.missing}
+    results = str(planned.results.resolve())
+    jobs = [
+        Job(
+            key=trial.trial_id,
+            payload={"trial": trial.to_dict(), "results": results},
+            needs=tuple(key for key in (trial.features_key, trial.warm_key) if key),
+            expected_seconds=plan.seconds[trial.trial_id],
+            lane=f"{trial.task_distribution.label} {trial.arm}",
+        )
+        for trial in plan.missing
+    ]
+    gpus = 1.0 if options.device.startswith("cuda") else 0.0
+    executor = make_executor(options.executor, slots=slots, address=options.address, gpus_per_slot=gpus)
+
+    with Progress(len(jobs), plan.seconds, slots) as progress:
+        if executor.note:
+            progress.say(executor.note)
+
+        def on_event(event: Event) -> None:
+            trial = trials[event.job.key]
+            if event.kind == "started":
+                store.start(trial.trial_id)
+                progress.started(trial)
+                return
+            row = {**event.row, "environment": environment}
+            store.finish(trial.trial_id, row, event.measurements)
+            progress.finished(trial, row)
+            planned.registry.observe("bench_trial_finished", trial=trial.to_dict(), row=row)
+
+        def on_tick() -> None:
+            store.tick()
+            progress.tick()
+
+        def is_built(key: str) -> bool:
+            suffix = "json" if key.startswith("features-") else "safetensors"
+            return (store.folder / "artefacts" / f"{key}.{suffix}").exists()
+
+        with _terminations_as_interrupts():
+            try:
+                executor.run(jobs, WORK, on_event=on_event, on_tick=on_tick, on_interrupt=store.flush, is_built=is_built)
+            except KeyboardInterrupt:
+                return True
+    return False
+
+
+@contextmanager
+def _terminations_as_interrupts() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _plugin_hashes(registry: Registry) -> dict[str, str]:
+    return {plugin.name: f"{plugin.distribution} {plugin.version} {plugin.content_hash[:16]}" for plugin in registry.plugins}
+
+
+def _device(asked: str) -> str:
+    """``auto`` is the GPU where there is one; without importing torch."""
+    if asked != "auto":
+        return asked
+    return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+
+
+def _command(suite_path: Path, options: RunOptions) -> str:
+    words = ["bench", "run", str(suite_path)]
+    defaults = RunOptions()
+    for name, flag in (("output", "--output"), ("jobs", "--jobs"), ("executor", "--executor"), ("address", "--address"), ("device", "--device")):
+        if getattr(options, name) != getattr(defaults, name):
+            words += [flag, str(getattr(options, name))]
+    words += ["--quick"] * options.quick + (["-k", options.select] if options.select else [])
+    return shlex.join(words)
+
+
+def _report(planned: Planned, suite_path: Path, *, fresh: bool) -> str:
+    """Write the report unless nothing has changed since the last one."""
+    page = planned.results / "report.html"
+    if not fresh and page.exists() and page.stat().st_mtime >= (planned.results / "ledger.jsonl").stat().st_mtime:
+        return f"Nothing to run. Report: {page}"
+    from bench.reporting import report
+
+    paths = report(planned.results, registry=planned.registry, command=_command(suite_path, RunOptions()))
+    return f"Report: {next(path for path in paths if path.suffix == '.html')}"
+
+
+def _debug(planned: Planned, say: Any) -> ExitCode:
+    """One cell in this process, its exceptions raised here; nothing is stored in the ledger."""
+    from bench.trial.run import run as run_trial
+
+    trial = next((trial for trial in planned.plan.trials if not trial.skip), None)
+    if trial is None:
+        raise UsageError("every selected cell is skipped, so there is nothing to debug; see bench plan")
+    say(f"debugging {trial.arm} on {trial.task_distribution.label}, replicate {trial.replicate}, trial {trial.trial_id}")
+    folder = planned.results / "debug"
+    row, measurements = run_trial({"trial": trial.to_dict(), "results": str(folder.resolve())})
+    say(json.dumps({key: value for key, value in row.items() if key != "artefacts"}, indent=1))
+    say(f"{len(measurements['value'])} measurements; artefacts in {folder}/trials/{trial.trial_id}")
+    return ExitCode.OK
+

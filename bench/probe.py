@@ -1,0 +1,207 @@
+"""Describe one plugin as JSON, in a process of its own: ``python -m bench.probe NAME``.
+
+The plugin may print, exit, hang or crash; the caller only ever sees a record or its absence.
+Whatever the plugin writes to stdout goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import inspect
+import json
+import os
+import sys
+import typing
+from collections.abc import Mapping
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from bench.contracts import Factory, Kind, Output
+from bench.errors import ContractError, PluginError, did_you_mean
+from bench.hookspecs import OBSERVERS
+from bench.hyperparameters import defaults_of, evaluated, hyperparameters, schema_of, underlying
+from bench.loading import GROUP, load_plugin, reason_of
+from bench.probing import quarantine
+from bench.sources import Roots, roots_of, source_hash
+
+ATTRIBUTES = (
+    "kind",
+    "kinds",
+    "roles",
+    "needs_loss",
+    "needs_modes",
+    "trains",
+    "has_modes",
+    "outputs",
+    "pooled",
+    "version",
+    "player",
+    "uses_input_gradient",
+)
+"""Class attributes of the contracts that the planner reads."""
+
+
+def probe(entry_point: EntryPoint) -> dict[str, Any]:
+    """The record of one plugin: status, reason, components, and components that are broken on their own."""
+    try:
+        plugin, factories = load_plugin(entry_point)
+    except PluginError as error:
+        return quarantine(str(error))
+    roots = roots_of(entry_point.dist, entry_point.module) if entry_point.dist else {}
+    components, broken = [], []
+    for family, offered in factories.items():
+        for name, factory in offered.items():
+            try:
+                components.append({"family": family, "name": name, **describe(family, factory, roots)})
+            except ContractError as error:
+                broken.append({"family": family, "name": name, "reason": str(error)})
+            except Exception as error:  # plugin boundary: descriptors, metaclasses, signatures
+                broken.append({"family": family, "name": name, "reason": reason_of(error)})
+    observers = [hook for hook in OBSERVERS if callable(getattr(plugin, hook, None))]
+    return {"status": "ok", "reason": "", "components": components, "broken": broken, "observers": observers}
+
+
+def describe(family: str, factory: Factory, roots: Roots) -> dict[str, Any]:
+    """What planning needs to know about one factory, without ever calling it.
+
+    Raises:
+        ContractError: it breaks the contract of factories; the text names the rule.
+    """
+    made_by = underlying(factory)
+    parameters = hyperparameters(factory)
+    extra = repr((factory.args, sorted(factory.keywords.items()))) if isinstance(factory, functools.partial) else ""
+    try:
+        digest = source_hash(made_by.__module__, roots, extra=extra)
+    except FileNotFoundError as error:
+        raise ContractError(f"its {error}: results could not be told apart when the code changes") from error
+    return {
+        "module": made_by.__module__,
+        "qualname": made_by.__qualname__,
+        "doc": next(iter((inspect.getdoc(made_by) or "").splitlines()), ""),
+        "schema": schema_of(parameters),
+        "defaults": defaults_of(parameters),
+        "attributes": attributes(family, factory),
+        "source_hash": digest,
+    }
+
+
+def attributes(family: str, factory: Factory) -> dict[str, Any]:
+    """Class attributes as JSON; those of a function factory are its own, or those of the class that it is annotated to return.
+
+    Raises:
+        ContractError: an attribute has a value outside its contract.
+    """
+    holder = _holder(factory)
+    found: dict[str, Any] = {}
+    for name in ATTRIBUTES:
+        for owner in (underlying(factory), holder):
+            value = getattr(owner, name, None)
+            if (
+                value is not None
+                and not isinstance(value, property)
+                and not inspect.isdatadescriptor(value)
+                and not inspect.isroutine(value)
+            ):
+                found[name] = _plain(name, value)
+                break
+    for kind in [found["kind"]] if "kind" in found else found.get("kinds", []):
+        known = typing.get_args(Kind)
+        if kind not in known:
+            raise ContractError(f"unknown sample kind {kind!r}.{did_you_mean(str(kind), known)} Known: {', '.join(known)}")
+    if family == "metrics" and not found.get("outputs"):
+        raise ContractError("a metric needs the class attribute `outputs`: {name: bench.contracts.Output}")
+    if family == "regularisers":
+        on_player = hasattr(holder, "penalty")
+        on_outer = hasattr(holder, "adjust_gradient") or hasattr(holder, "adjust_update")
+        if on_player and on_outer:
+            raise ContractError(
+                "a regulariser acts on a player (penalty) or on the outer update (adjust_gradient, adjust_update), not on both"
+            )
+        if on_player or on_outer:
+            found["acts_on"] = "player" if on_player else "outer"
+    return found
+
+
+def _holder(factory: Factory) -> Any:
+    made_by = underlying(factory)
+    if inspect.isclass(made_by):
+        return made_by
+    annotation = getattr(made_by, "__annotations__", {}).get("return")
+    try:
+        answer = evaluated(annotation, getattr(inspect.unwrap(made_by), "__globals__", {}), "return")
+    except ContractError:
+        return made_by
+    return answer if inspect.isclass(answer) and answer is not type(None) else made_by
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, Output):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        if name == "outputs" and not all(isinstance(output, Output) for output in value.values()):
+            raise ContractError("`outputs` must map names to bench.contracts.Output")
+        return {str(key): _plain("", item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, list | tuple):
+        return [_plain("", item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ContractError(f"class attribute {name or 'value'!r} holds a {type(value).__name__}, which the planner cannot read")
+
+
+def find(name: str, distribution: str | None = None) -> EntryPoint:
+    """The entry point called ``name``, or the only one of the distribution ``name``.
+
+    Raises:
+        PluginError: there is none, or more than one.
+    """
+
+    def owner(entry_point: EntryPoint) -> str:
+        return _normal(entry_point.dist.name) if isinstance(entry_point.dist, Distribution) else ""
+
+    every = entry_points(group=GROUP)
+    chosen = [point for point in every if point.name == name] or [point for point in every if owner(point) == _normal(name)]
+    if distribution is not None:
+        chosen = [point for point in chosen if owner(point) == _normal(distribution)]
+    if len(chosen) != 1:
+        raise PluginError(
+            f"{len(chosen)} plugins answer to {name!r}; installed: {', '.join(sorted(point.name for point in every)) or 'none'}"
+        )
+    return chosen[0]
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Probe one plugin, write its record and leave at once: threads and exit handlers of the plugin get no say."""
+    parser = argparse.ArgumentParser(prog="python -m bench.probe", description="Describe one plugin as JSON.")
+    parser.add_argument("name", help="entry point or distribution")
+    parser.add_argument("--distribution", help="where several distributions have an entry point of this name")
+    parser.add_argument("--output", type=Path, help="file for the record (default: stdout)")
+    options = parser.parse_args(arguments)
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    sys.path[:] = [entry for entry in sys.path if entry]
+    try:
+        record = probe(find(options.name, options.distribution))
+    except PluginError as error:
+        record = quarantine(str(error))
+    text = json.dumps(record)
+    if options.output:
+        partial = options.output.with_suffix(".partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, options.output)
+    else:
+        os.write(stdout, f"{text}\n".encode())
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""Records of plugins: asked for in a subprocess, kept on disk until the plugin's files change.
+
+Also the content hashes that decide this. A cache that is lost, damaged or read-only costs time, nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import site
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from bench.errors import DataError
+from bench.sources import Roots, normalised_hash
+
+PROBE_TIMEOUT = 60.0  # seconds; importing torch on a loaded machine takes up to ten
+DATA_TIMEOUT = 600.0  # seconds; hashing a folder of 100,000 images from a network disk takes minutes
+NO_DATA = 64 * "0"  # everything is in the code
+RETRY_AFTER = 3600.0  # seconds; what failed once may have failed for a passing reason (busy machine, missing driver)
+
+_NUMERIC = ("game", "measure", "trial", "trial.py", "episodes.py", "seeds.py", "trees.py", "contracts.py")
+_PROBING = ("contracts.py", "hookspecs.py", "hyperparameters.py", "loading.py", "probe.py", "sources.py")
+_HERE = Path(__file__).parent
+
+
+def owner_of(point: EntryPoint) -> str:
+    """Name of the distribution behind an entry point."""
+    return point.dist.name if point.dist else ""
+
+
+# ------------------------------------------------------------------ hashes
+def files_of(roots: Roots) -> list[Path]:
+    """Every file of a distribution's packages, without caches and hidden folders."""
+    found: list[Path] = []
+    for root in roots.values():
+        if root.is_file():
+            found.append(root)
+        for folder, folders, names in os.walk(root):
+            folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
+            found += [Path(folder, name) for name in sorted(names) if not name.endswith(".pyc")]
+    return found
+
+
+def content_hash(roots: Roots) -> str:
+    """SHA-256 over the Python files of a distribution, and over names and sizes of its data files."""
+
+    def compute() -> str:
+        digest = sha256()
+        for name, root in sorted(roots.items()):
+            for path in files_of({name: root}):
+                digest.update(f"{name}/{path.relative_to(root)}:{path.stat().st_size}\n".encode())
+                digest.update(path.read_bytes() if path.suffix == ".py" else b"")
+        return digest.hexdigest()
+
+    return _unless_touched("content", files_of(roots), compute)
+
+
+@functools.cache
+def bench_numeric_hash() -> str:
+    """AST-normalised hash of bench's own modules that can change a number."""
+    files = [path for part in _NUMERIC for path in files_of({part: _HERE / part}) if path.suffix == ".py"]
+    named = [(path.relative_to(_HERE).as_posix(), path) for path in files]
+    return _unless_touched("numeric", files, lambda: normalised_hash(named))
+
+
+def _unless_touched(kind: str, files: Iterable[Path], compute: Callable[[], str]) -> str:
+    """What ``compute`` returned when the files last had these sizes and modification times."""
+    seen = sha256(kind.encode())
+    for path in files:
+        facts = path.stat()
+        seen.update(f"{path}:{facts.st_size}:{facts.st_mtime_ns}\n".encode())
+    place = cache_folder() / "hashes" / seen.hexdigest()
+    try:
+        known = place.read_text(encoding="ascii")
+        if len(known) == 64:
+            return known
+    except (OSError, ValueError):
+        pass
+    digest = compute()
+    _keep(place, digest)
+    return digest
+
+
+# ------------------------------------------------------------------ data
+def data_fingerprint(content: str, name: str, parameters: Mapping[str, Any], *, timeout: float = DATA_TIMEOUT) -> str:
+    """``fingerprint()`` of the task distribution ``name``, taken in a subprocess unless code, parameters and data files are unchanged.
+
+    Args:
+        content: content hash of its plugin.
+        name: component of the family ``task_distributions``.
+        parameters: its hyperparameters; those that are paths, and ``BENCH_DATA``, are where data may change.
+        timeout: seconds for reading the data.
+
+    Raises:
+        DataError: the data are missing or damaged, or reading them takes too long.
+    """
+    spelling = json.dumps([name, parameters], sort_keys=True)
+    places = [value for value in (*parameters.values(), os.environ.get("BENCH_DATA")) if isinstance(value, str) and Path(value).exists()]
+    files = files_of({place: Path(place).resolve() for place in places})
+
+    def compute() -> str:
+        answer = isolated("bench.fingerprint", spelling, timeout=timeout)
+        if isinstance(answer, str):
+            raise DataError(f"task distribution {name!r}: reading its data {answer}")
+        if answer["error"]:
+            raise DataError(f"task distribution {name!r}: {answer['error']}")
+        return sha256(answer["fingerprint"].encode()).hexdigest() if answer["fingerprint"] else NO_DATA
+
+    digest = _unless_touched(f"data {content} {_probing_hash()} {os.environ.get('BENCH_DATA', '')} {spelling}", files, compute)
+    return "" if digest == NO_DATA else digest
+
+
+# ------------------------------------------------------------------ probing and its cache
+def cache_folder() -> Path:
+    """``$BENCH_CACHE_DIR``, ``$XDG_CACHE_HOME/bench`` or ``~/.cache/bench``."""
+    if os.environ.get("BENCH_CACHE_DIR"):
+        return Path(os.environ["BENCH_CACHE_DIR"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bench"
+
+
+def _keep(place: Path, text: str) -> None:
+    """Write atomically; a cache that cannot be written costs time, nothing else."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False, encoding="utf-8") as partial:
+            partial.write(text)
+        os.replace(partial.name, place)
+    except OSError:
+        return
+
+
+def record_of(point: EntryPoint, content: str, *, timeout: float = PROBE_TIMEOUT, refresh: bool = False) -> dict[str, Any]:
+    """What :mod:`bench.probe` says about a plugin whose files have the hash ``content``, from the cache where it may be trusted."""
+    factors = [point.name, point.value, owner_of(point), point.dist.version if point.dist else "", content, _probing_hash()]
+    place = cache_folder() / "probes" / f"{sha256(json.dumps(factors).encode()).hexdigest()}.json"
+    surroundings = _surroundings()
+    try:
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        if not kept["record"].keys() >= {"status", "reason", "components", "broken", "observers"}:
+            raise KeyError("record")
+        # A failure may lie in what the plugin needs rather than in the plugin: ask again once anything was installed.
+        fresh = kept["surroundings"] == surroundings and 0 <= time.time() - kept["time"] < RETRY_AFTER
+        if not refresh and (fresh or (kept["record"]["status"] == "ok" and not kept["record"]["broken"])):
+            return dict(kept["record"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    record = _probe(point, timeout)
+    _keep(place, json.dumps({"record": record, "surroundings": surroundings, "time": time.time()}))
+    return record
+
+
+@functools.cache
+def _probing_hash() -> str:
+    """Everything besides the plugin that decides what its probe says."""
+    try:
+        torch = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        torch = ""
+    digest = sha256(f"{platform.python_implementation()} {platform.python_version()} {torch}".encode())
+    for name in _PROBING:
+        digest.update((_HERE / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _surroundings() -> str:
+    """Changes when something is installed or removed."""
+    seen = []
+    for entry in sys.path:
+        if entry and Path(entry).is_dir() and not Path(entry).samefile(Path.cwd()):
+            seen.append(f"{entry}:{Path(entry).stat().st_mtime_ns}")
+    return sha256("\n".join(seen).encode()).hexdigest()
+
+
+def _probe(point: EntryPoint, timeout: float) -> dict[str, Any]:
+    answer = isolated("bench.probe", point.name, "--distribution", owner_of(point), timeout=timeout)
+    return answer if isinstance(answer, dict) else quarantine(f"its probe {answer}")
+
+
+def quarantine(reason: str) -> dict[str, Any]:
+    """The record of a plugin that cannot be used."""
+    return {"status": "quarantined", "reason": reason, "components": [], "broken": [], "observers": []}
+
+
+def isolated(module: str, *arguments: str, timeout: float) -> dict[str, Any] | str:
+    """Run ``python -m module ... --output FILE`` and return the JSON object it wrote, or what became of it.
+
+    It gets no input, a folder of its own and a process group that does not outlive it or the time-out.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-probe-") as folder:
+        output, log = Path(folder, "record.json"), Path(folder, "log")
+        command = [sys.executable, "-P", "-m", module, *arguments, "--output", str(output)]
+        with log.open("wb") as writing:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                env=_environment(),
+                cwd=folder,
+                start_new_session=True,
+            )
+            try:
+                reason = f"ended with exit code {process.wait(timeout)} before it could report"
+            except subprocess.TimeoutExpired:
+                reason = f"took more than {timeout:g} s"
+            finally:
+                _end(process)
+        try:
+            return dict(json.loads(output.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            last = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()][-1:]
+            return ": ".join([reason, *last])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, 9)
+    else:
+        process.kill()
+    process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """The probe must see the modules that this process sees, in the same order, and not the current folder."""
+    usual = {*site.getsitepackages(), site.getusersitepackages(), *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib"))}
+    extra = [str(Path(entry or ".").resolve()) for entry in sys.path if entry not in usual and not entry.endswith((".zip", "lib-dynload"))]
+    existing = [entry for entry in dict.fromkeys(extra) if Path(entry).exists()]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(existing)}

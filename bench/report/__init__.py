@@ -1,0 +1,78 @@
+"""The report of a suite: one offline page, Markdown, and every table and figure as a file.
+
+Equal results give equal bytes: nothing here reads a clock, a random generator or the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UsageError, did_you_mean
+from bench.report.files import report_markdown, table_csv, table_latex, table_markdown
+from bench.report.html import page
+from bench.report.sections import build_sections
+from bench.report.study import build_study
+
+__all__ = ["FORMATS", "write_report"]
+
+FORMATS = ("html", "md", "csv", "latex")
+
+
+def write_report(
+    results: Path,
+    *,
+    frame: pd.DataFrame,
+    suite: Mapping[str, Any],
+    ledger: pd.DataFrame,
+    metric_outputs: Mapping[str, Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Write ``results/report.html`` and ``results/report/`` (figures as PNG and SVG always; tables as asked for).
+
+    Args:
+        results: results folder of a suite; sample grids come from its ``trials/``.
+        frame: measurements, as ``bench.load_results`` gives them; every planned cell has a row.
+        suite: the resolved suite.
+        ledger: one row per cell; its columns are added to those of the frame.
+        metric_outputs: ``{metric: {"better": "lower" | "higher" | "closer", "ideal": float, "label": str}}``.
+        provenance: what to print about versions, plugins, environment and code; ``command`` (how to reproduce) and ``extractors``
+            (``{task distribution: {"name", "certificate", "fingerprint"}}``) are shown where a reader looks for them.
+        formats: any of :data:`FORMATS`.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        MetricError: a column of numbers would mix two definitions of a metric.
+        UsageError: a format is unknown.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UsageError(f"unknown report format {name!r}.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}")
+    study = build_study(frame, ledger, suite, metric_outputs)
+    sections = build_sections(results, study, provenance)
+    title = str(suite.get("name") or "suite")
+
+    contents: dict[Path, bytes] = {}
+    folder = results / "report"
+    if "html" in formats:
+        contents[results / "report.html"] = page(title, sections, partial=study.partial).encode()
+    if "md" in formats:
+        contents[folder / "report.md"] = report_markdown(title, sections, partial=study.partial).encode()
+    renderers = {"csv": ("csv", table_csv), "md": ("md", table_markdown), "latex": ("tex", table_latex)}
+    for section in sections:
+        for table in section.tables:
+            contents |= {folder / f"{table.key}.{renderers[f][0]}": renderers[f][1](table).encode() for f in formats if f in renderers}
+        for picture in section.pictures:
+            contents[folder / f"{picture.key}.png"] = picture.png
+            if picture.svg:
+                contents[folder / f"{picture.key}.svg"] = picture.svg
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in contents.items():
+        path.write_bytes(content)
+    return list(contents)

@@ -1,0 +1,185 @@
+"""Lines over adaptation steps and over outer steps, one line per arm, band = interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+from bench.report.estimates import Estimate, Estimates
+from bench.report.study import Slice, Study
+from bench.report.style import Look, Picture, canvas, drawable, finish, legend_below, legend_height, line_style
+from bench.report.text import interval, number, slug
+
+_LOG_FROM = 8.0  # ratio of the largest to the smallest estimate from which a logarithmic axis shows more
+_POINTS = 120  # outer steps drawn per line; more cannot be told apart at column width
+
+
+def adaptation_curve(
+    estimates: Estimates, slice_: Slice, metric: str, styles: Mapping[str, Look], *, reference: tuple[float, str] | None = None
+) -> Picture | None:
+    """A metric against the adaptation step, on one slice; None where nothing is finite.
+
+    Args:
+        estimates: where the numbers come from.
+        slice_: the cells to draw.
+        metric: a metric measured on meta-test tasks.
+        styles: look per arm.
+        reference: height and name of the dashed line; default the metric's ideal value.
+    """
+    study = estimates.study
+    steps = study.steps_of(slice_, metric)
+    lines = {arm.name: [estimates.at(slice_, arm.name, metric, step) for step in steps] for arm in study.arms_of(slice_)}
+    lines = {name: line for name, line in lines.items() if any(math.isfinite(e.value) for e in line)}
+    if not lines:
+        return None
+    height, meaning = reference or (study.ideal(metric), "ideal")
+    with canvas(height=2.15 + legend_height([*lines, meaning])) as (figure, axes):
+        for name, line in lines.items():
+            _draw(axes, steps, line, name, styles[name])
+        _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
+        _reference(axes, height, meaning, "#333333")
+        if study.better(metric) == "lower":
+            _reference(axes, estimates.ceiling(slice_, metric), "constant output", "#8A5A00")
+        _step_axis(axes, steps)
+        axes.set_ylabel(f"{_wrap(study.label(metric))}\n({_direction(study, metric)})")
+        axes.set_title(drawable(slice_.label), loc="left")
+        legend_below(figure, axes)
+        title = f"{study.label(metric)}, {slice_.label}"
+        return finish(figure, key=f"adaptation-{slug(metric)}-{slug(slice_.label)}", title=title, alt=_spoken(study, metric, steps, lines))
+
+
+def _draw(axes: Axes, steps: Sequence[int], line: Sequence[Estimate], name: str, look: Look) -> None:
+    axes.plot(steps, [e.value for e in line], label=drawable(name), **line_style(look))
+    low, high = [e.low for e in line], [e.high for e in line]
+    if np.isfinite(low).any():
+        axes.fill_between(steps, low, high, color=look.colour, alpha=0.07 if look.dashed else 0.14, linewidth=0)
+
+
+def _step_axis(axes: Axes, steps: Sequence[int]) -> None:
+    """Symmetric logarithm with the evaluated steps as its only ticks."""
+    axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+    axes.xaxis.set_major_locator(FixedLocator(list(steps)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlim(min(steps) - 0.15, max(steps) * 1.12 + 0.15)
+    axes.set_xlabel("adaptation step")
+
+
+def _scale(axes: Axes, drawn: Sequence[Estimate], better: str) -> None:
+    """Fix the limits to the lines, so that bands of few replicates and references do not flatten them."""
+    values = np.array([e.value for e in drawn if math.isfinite(e.value)])
+    low, high = float(values.min()), float(values.max())
+    if better == "lower" and low > 0 and high / low > _LOG_FROM:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.6, high * 1.6)
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
+        ticks = [m * 10.0**p for p in range(-6, 7) for m in (1, 2, 5)]
+        axes.yaxis.set_major_locator(FixedLocator([t for t in ticks if low / 1.6 <= t <= high * 1.6]))
+    else:
+        spread = (high - low) or abs(high) or 1.0
+        axes.set_ylim(low - 0.18 * spread, high + 0.18 * spread)
+
+
+def _reference(axes: Axes, height: float, meaning: str, colour: str) -> None:
+    """A dashed line if it lies near the curves, else a word in the corner that says how far away it is."""
+    if not math.isfinite(height):
+        return
+    low, high = axes.get_ylim()
+    log = axes.get_yscale() == "log"
+    if not log and low - 0.35 * (high - low) <= height <= high + 0.35 * (high - low):
+        axes.set_ylim(min(low, height - 0.06 * (high - low)), max(high, height + 0.06 * (high - low)))
+    elif not low <= height <= high:
+        above = height > high
+        x, y, side, end = (0.995, 0.985, "right", "top") if above else (0.01, 0.02, "left", "bottom")
+        text = f"{'↑' if above else '↓'} {meaning}: {_short(height)}"
+        axes.text(x, y, text, transform=axes.transAxes, ha=side, va=end, color=colour)
+        return
+    axes.axhline(height, color=colour, linestyle=(0, (1.5, 1.5)), linewidth=1.1, label=f"{meaning} ({_short(height)})", zorder=1)
+
+
+def _short(height: float) -> str:
+    return f"{height:g}" if float(height).is_integer() else number(height)
+
+
+def _direction(study: Study, metric: str) -> str:
+    better, ideal = study.better(metric), study.ideal(metric)
+    return f"{better} is better" if better != "closer" else f"best: {ideal:g}"
+
+
+def _spoken(study: Study, metric: str, steps: Sequence[int], lines: Mapping[str, Sequence[Estimate]]) -> str:
+    """What a reader who cannot see the figure needs: its numbers at the primary step, or at the last one."""
+    step = int(study.primary["adaptation_step"])
+    index = steps.index(step) if step in steps else len(steps) - 1
+    said = "; ".join(f"{name} {interval(line[index].value, line[index].low, line[index].high)}" for name, line in lines.items())
+    return f"Line chart of {study.label(metric)} against the adaptation step, {_direction(study, metric)}. At step {steps[index]}: {said}."
+
+
+def _wrap(text: str, width: int = 28) -> str:
+    """Two lines where one would be longer than the axis."""
+    text = drawable(text, 2 * width)
+    cut = text.rfind(" ", 0, width)
+    return text if len(text) <= width or cut < 0 else text[:cut] + "\n" + text[cut + 1 :]
+
+
+# ------------------------------------------------------------------ outer steps
+def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str, Look]) -> Picture | None:
+    """A training curve against the outer step: mean over replicates, band from the lowest to the highest replicate."""
+    rows = study.in_slice(study.frame, slice_)
+    score = metric == str(study.primary["metric"])
+    rows = rows[(rows["split"] == ("meta-val" if score else "meta-train")) & (rows["metric"] == metric)]
+    if score and not rows.empty:
+        steps = rows["adaptation_step"].dropna()
+        wanted = int(study.primary["adaptation_step"])
+        taken = wanted if (steps == wanted).any() else int(steps.max()) if len(steps) else wanted
+        rows = rows[rows["adaptation_step"] == taken] if len(steps) else rows
+    rows = rows[np.isfinite(rows["value"].astype(float)) & rows["outer_step"].notna()]
+    if rows.empty:
+        return None
+    arms = [arm for arm in study.arms_of(slice_) if (rows["arm"] == arm.name).any()]
+    name = f"{study.label(metric)} on meta-val, adaptation step {taken}" if score else metric.replace(".", ", ").replace("_", " ")
+    with canvas(height=1.9 + legend_height([arm.name for arm in arms])) as (figure, axes):
+        ends: list[str] = []
+        for arm in arms:
+            curve = _by_replicate(rows[rows["arm"] == arm.name])
+            look = styles[arm.name]
+            style = line_style(look) | ({} if len(curve) <= 12 else {"marker": ""})
+            mean = curve.mean(axis=1)
+            axes.plot(curve.index, mean, label=drawable(arm.name), **style)
+            axes.fill_between(curve.index, curve.min(axis=1), curve.max(axis=1), color=look.colour, alpha=0.12, linewidth=0)
+            ends.append(f"{arm.name} {number(float(mean.iloc[-1]))}")
+        finite = rows["value"].astype(float)
+        if finite.min() > 0 and finite.max() / finite.min() > 100:
+            axes.set_yscale("log")
+        axes.set_xlabel("outer step")
+        axes.set_ylabel(_wrap(name))
+        axes.set_title(drawable(slice_.label), loc="left")
+        legend_below(figure, axes)
+        alt = f"Line chart of {name} against the outer step on {slice_.label}. Last values: {'; '.join(ends)}."
+        return finish(figure, key=f"training-{slug(metric)}-{slug(slice_.label)}", title=f"{name}, {slice_.label}", alt=alt)
+
+
+def training_metrics(study: Study, slice_: Slice) -> list[str]:
+    """Names with a curve over outer steps: the meta-val score, the meta-loss, then players by name."""
+    rows = study.in_slice(study.frame, slice_)
+    train = sorted(set(rows.loc[rows["split"] == "meta-train", "metric"].dropna()), key=lambda m: (m != "meta_loss", m))
+    primary = str(study.primary["metric"])
+    scored = ((rows["split"] == "meta-val") & (rows["metric"] == primary)).any()
+    return [*([primary] if scored else []), *train]
+
+
+def _by_replicate(rows: pd.DataFrame) -> pd.DataFrame:
+    """(outer step, replicate) means; long curves are averaged in equal bins of outer steps."""
+    steps = rows["outer_step"].astype(int)
+    distinct = np.unique(steps)
+    if len(distinct) > _POINTS:
+        edges = np.array_split(distinct, _POINTS)
+        lookup = {int(step): int(chunk[-1]) for chunk in edges for step in chunk}
+        steps = steps.map(lookup)
+    table = pd.DataFrame({"step": steps, "replicate": rows["replicate"], "value": rows["value"].astype(float)})
+    return table.pivot_table(index="step", columns="replicate", values="value", aggfunc="mean").sort_index()

@@ -1,0 +1,167 @@
+"""Numbers of a report: per arm, metric and adaptation step, with two-way intervals and every planned cell counted.
+
+Trials that ended without a value hold their cap (:func:`bench.stats.with_caps`), so no arm gains by losing its worst trials.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.measure import area_under_curve, steps_to_target
+from bench.report.study import Slice, Study
+from bench.stats import as_loss, these_tasks_interval, two_way_difference, two_way_interval
+
+POOLED = "pooled"
+_NAN = float("nan")
+_COLUMNS = ["replicate", "task_id", "value"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over replicates and tasks with its 95 % interval; NaN where undefined.
+
+    Attributes:
+        n_imputed: trials among them with a capped value.
+        reason: why something is missing; '' otherwise.
+    """
+
+    value: float
+    low: float = _NAN
+    high: float = _NAN
+    n_tasks: int = 0
+    n_replicates: int = 0
+    n_imputed: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Arm A minus arm B, in the metric's units (of the distance to the ideal value, for a metric that should be close to one).
+
+    Attributes:
+        verdict: 1 where the interval says that A is better, -1 where it says that B is, 0 where it includes 0 or is missing.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_tasks: int
+    n_replicates: int
+    verdict: int
+    reason: str
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the replicates and tasks suffice for an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+@dataclass
+class Estimates:
+    """Estimates of a study, each computed once."""
+
+    study: Study
+    _rows: dict[tuple[Slice, str, str], pd.DataFrame] = field(default_factory=dict)
+    _at: dict[tuple[Slice, str, str, int], Estimate] = field(default_factory=dict)
+
+    def at(self, slice_: Slice, arm: str, metric: str, step: int) -> Estimate:
+        """Mean of an arm at one adaptation step."""
+        key = (slice_, arm, metric, step)
+        if key not in self._at:
+            self._at[key] = estimate(self.rows(slice_, arm, metric, step))
+        return self._at[key]
+
+    def contrast(self, slice_: Slice, arms: tuple[str, str], metric: str, step: int) -> Contrast:
+        """First arm minus second arm at one adaptation step."""
+        first, second = (self.rows(slice_, arm, metric, step) for arm in arms)
+        better = self.study.better(metric)
+        if better == "closer":
+            first, second = (
+                rows.assign(value=as_loss(rows["value"], better=better, ideal=self.study.ideal(metric))) for rows in (first, second)
+            )
+        if first.empty or second.empty:
+            missing = " and ".join(repr(arm) for arm, rows in zip(arms, (first, second), strict=True) if rows.empty)
+            return Contrast(_NAN, _NAN, _NAN, 0, 0, 0, f"no measurement of {missing}")
+        found = two_way_difference(first, second)
+        sign = 1 if found.low > 0 else -1 if found.high < 0 else 0
+        return Contrast(
+            found.estimate, found.low, found.high, found.n_tasks, min(found.n_replicates_a, found.n_replicates_b),
+            sign if better == "higher" else -sign, found.reason,
+        )  # fmt: skip
+
+    def area(self, slice_: Slice, arm: str, metric: str) -> Estimate:
+        """Area under the adaptation curve of each replicate and task over log(1 + step), then its mean."""
+        steps, curves = self._curves(slice_, arm, metric)
+        if not steps:
+            return Estimate(_NAN)
+        return self._over(slice_, arm, metric, curves.index, area_under_curve(steps, curves.to_numpy(dtype=np.float64)))
+
+    def reached(self, slice_: Slice, arm: str, baseline: str, metric: str) -> tuple[Estimate, npt.NDArray[np.float64]]:
+        """Steps to what ``baseline`` reaches at its last step, task by task.
+
+        Returns:
+            The mean with each run counted up to the last step, and the steps of every (replicate, task), inf where not reached.
+        """
+        steps, curves = self._curves(slice_, arm, metric)
+        base_steps, base = self._curves(slice_, baseline, metric)
+        if not steps or not base_steps:
+            return Estimate(_NAN, reason="no curve"), np.empty(0)
+        final = self._loss(base[base_steps[-1]], metric)
+        target = pd.Series(final, index=base.index).groupby(level="task_id").mean()
+        targets = target.reindex(curves.index.get_level_values("task_id")).to_numpy(dtype=np.float64)
+        found = steps_to_target(steps, self._loss(curves, metric), targets)
+        return self._over(slice_, arm, metric, curves.index, np.minimum(found, steps[-1])), found
+
+    def rows(self, slice_: Slice, arm: str, metric: str, step: int | None = None) -> pd.DataFrame:
+        """Measurements of an arm (capped ones included): adaptation_step, replicate, task_id, value, ceiling, imputed, trial_id."""
+        key = (slice_, arm, metric)
+        if key not in self._rows:
+            rows = self.study.in_slice(self.study.test, slice_)
+            for (name, of), group in rows.groupby(["arm", "metric"], observed=True):
+                self._rows[(slice_, str(name), str(of))] = group.assign(task_id=group["task_id"].astype(str))
+            self._rows.setdefault(key, rows.iloc[:0])
+        rows = self._rows[key]
+        return rows if step is None else rows[rows["adaptation_step"] == step]
+
+    def ceiling(self, slice_: Slice, metric: str) -> float:
+        """Mean over tasks of what a constant generator scores; NaN where undefined."""
+        rows = self.study.in_slice(self.study.test, slice_)
+        rows = rows[(rows["metric"] == metric) & rows["ceiling"].notna()]
+        return float(rows.drop_duplicates("task_id")["ceiling"].astype(float).mean()) if len(rows) else _NAN
+
+    def _curves(self, slice_: Slice, arm: str, metric: str) -> tuple[list[int], pd.DataFrame]:
+        """Steps (K,) and a frame of values by (replicate, task) and step; NaN where a trial owes a value without a cap."""
+        rows = self.rows(slice_, arm, metric)
+        if rows.empty:
+            return [], pd.DataFrame()
+        table = rows.assign(adaptation_step=rows["adaptation_step"].astype(int)).pivot_table(
+            index=["replicate", "task_id"], columns="adaptation_step", values="value", aggfunc="mean", observed=True, dropna=False
+        )
+        table = table.loc[table.notna().any(axis=1)] if table.notna().to_numpy().any() else table
+        return [int(step) for step in table.columns], table
+
+    def _over(self, slice_: Slice, arm: str, metric: str, index: pd.Index[Any], values: npt.ArrayLike) -> Estimate:
+        found = estimate(pd.DataFrame({"value": np.asarray(values, dtype=np.float64)}, index=index).reset_index())
+        rows = self.rows(slice_, arm, metric)
+        imputed = int(rows.loc[rows["imputed"], "trial_id"].nunique())
+        return Estimate(found.value, found.low, found.high, found.n_tasks, found.n_replicates, imputed, found.reason)
+
+    def _loss(self, values: npt.ArrayLike, metric: str) -> npt.NDArray[np.float64]:
+        better = self.study.better(metric)
+        return as_loss(values, better=better, ideal=self.study.ideal(metric))
+
+
+def estimate(rows: pd.DataFrame) -> Estimate:
+    """Mean over replicates and tasks; a pooled value has no task axis, so its interval is over replicates alone."""
+    if rows.empty:
+        return Estimate(_NAN, reason="no measurement")
+    pooled = bool((rows["task_id"] == POOLED).all())
+    found = (these_tasks_interval if pooled else two_way_interval)(rows[_COLUMNS])
+    imputed = int(rows.loc[rows["imputed"], "trial_id"].nunique()) if "imputed" in rows else 0
+    return Estimate(found.estimate, found.low, found.high, found.n_tasks, found.n_replicates, imputed, found.reason)

@@ -1,0 +1,52 @@
+"""The page: one file that needs no network and no script, and treats every text as text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from bench.report.blocks import Cell, Gallery, Paragraph, Section, Table
+from bench.report.style import Picture
+from bench.report.text import clean, slug
+
+_HERE = Path(__file__).parent
+
+
+def page(title: str, sections: Sequence[Section], *, partial: int) -> str:
+    """The whole report as one HTML document.
+
+    Args:
+        title: name of the suite.
+        sections: in reading order.
+        partial: number of unfinished cells; a banner says so where it is not 0.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"clean": clean, "slug": slug, "data_uri": _data_uri, "parts": _parts}
+    environment.tests |= {
+        "paragraph": lambda block: isinstance(block, Paragraph),
+        "table": lambda block: isinstance(block, Table),
+        "gallery": lambda block: isinstance(block, Gallery),
+    }
+    css = (_HERE / "page.css").read_text(encoding="utf-8")
+    style_hash = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return (
+        environment.get_template("page.html.j2").render(title=title, sections=sections, partial=partial, css=css, style_hash=style_hash)
+        + "\n"
+    )
+
+
+def _parts(cell: Cell) -> tuple[str, str]:
+    """A number and its interval, which the page writes under it."""
+    value, bracket, ends = cell.text.partition(" [") if cell.numeric else (cell.text, "", "")
+    return value, f"[{ends}" if bracket else ""
+
+
+def _data_uri(picture: Picture) -> str:
+    """The picture itself: a palette PNG at two pixels a CSS pixel, a third of the size of the SVG beside the page."""
+    return "data:image/png;base64," + base64.b64encode(picture.png).decode()

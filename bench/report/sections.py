@@ -1,0 +1,242 @@
+"""The sections of a report, in reading order: question, answer, protocol, evidence, failures, costs, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.measure import expected_coverage
+from bench.report.answer import answer_table, answers, settings_sentence
+from bench.report.blocks import Block, Gallery, Paragraph, Section, Table, pairs_table, text_row
+from bench.report.curves import adaptation_curve, training_curve, training_metrics
+from bench.report.estimates import Estimates
+from bench.report.failures import failure_bars
+from bench.report.samples import arm_grid, comparison, load_samples
+from bench.report.study import Slice, Study, compact, is_collapse, is_memorisation, labels
+from bench.report.style import Look, Picture, looks
+from bench.report.tables import (
+    aggregate_table,
+    convergence_table,
+    cost_table,
+    memorisation_table,
+    status_table,
+    trouble_table,
+)
+from bench.report.text import number, quantity
+
+
+def build_sections(results: Path, study: Study, provenance: Mapping[str, Any]) -> list[Section]:
+    """Everything that a report says, independent of its format."""
+    estimates = Estimates(study)
+    styles = looks(study.arms)
+    sections = [
+        Section("question", "Question", _question(study)),
+        Section("answer", "Answer", _answer(estimates)),
+        Section("protocol", "Protocol", _protocol(study, provenance)),
+        Section("results", "Results", tuple(aggregate_table(estimates, slice_) for slice_ in study.slices)),
+        Section("adaptation", "Adaptation curves", _curves(estimates, styles, lambda m: not is_collapse(m) and not is_memorisation(m))),
+        Section("collapse", "Mode collapse", _collapse(estimates, styles)),
+        Section("samples", "Samples", _samples(results, study, styles)),
+        Section("failures", "Failures", _failures(study)),
+        Section("convergence", "Convergence", tuple(convergence_table(estimates, slice_) for slice_ in study.slices)),
+        Section("training", "Training curves", _training(study, styles)),
+        Section("memorisation", "Memorisation", _memorisation(estimates)),
+        Section("costs", "Costs", tuple(cost_table(study, slice_) for slice_ in study.slices)),
+        Section("provenance", "Provenance", _provenance(provenance)),
+    ]
+    return [section for section in sections if section.blocks]
+
+
+def _question(study: Study) -> tuple[Block, ...]:
+    blocks: list[Block] = [Paragraph(str(study.suite.get("question") or study.suite["name"]), "question")]
+    if study.suite.get("description"):
+        blocks.append(Paragraph(str(study.suite["description"])))
+    return tuple(blocks)
+
+
+def _answer(estimates: Estimates) -> tuple[Block, ...]:
+    study = estimates.study
+    if study.test.empty:
+        return (Paragraph("There is no answer yet: no cell has measurements on meta-test tasks.", "warning"),)
+    found = answers(estimates)
+    missing = [slice_.label for slice_ in study.slices if not any(answer.slice_ == slice_ for answer in found)]
+    blocks: list[Block] = [Paragraph(answer.text, "answer") for answer in found]
+    first, second = study.primary["compare"]
+    blocks += [Paragraph(f"On {label}, no cells compare {first} with {second}.", "warning") for label in missing]
+    blocks.append(Paragraph(settings_sentence(study)))
+    return (*blocks, answer_table(study, found)) if found else tuple(blocks)
+
+
+def _protocol(study: Study, provenance: Mapping[str, Any]) -> tuple[Block, ...]:
+    """One table, a column per slice: what was done, as it was done."""
+    columns = [_settings(study, slice_, provenance) for slice_ in study.slices]
+    names = [name for name in columns[0] if any(column[name] not in ("null", "") for column in columns)] if columns else []
+    rows = tuple(text_row(name, *(column[name] for column in columns)) for name in names)
+    headings = ("setting", *(slice_.label for slice_ in study.slices))
+    data = pd.DataFrame([[cell.text for cell in row] for row in rows], columns=list(headings))
+    return (Table("protocol", "What was done", headings, rows, data),) if rows else ()
+
+
+def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dict[str, str]:
+    protocol = study.setting(slice_, "protocol") or {}
+    steps, tasks = protocol.get("adaptation_steps", {}), protocol.get("tasks", {})
+    cells = study.in_slice(study.cells, slice_)
+    planned = cells[cells["status"] != "skipped"]
+    statuses = planned["status"].astype(str).value_counts()
+    return {
+        "shots (support)": compact(protocol.get("shots")),
+        "query": compact(protocol.get("query")),
+        "reference samples per task": compact(protocol.get("reference", protocol.get("query"))),
+        "generated samples per task": compact(protocol.get("samples")),
+        "adaptation steps": f"meta-training {compact(steps.get('train'))}; meta-test {compact(steps.get('test'))}",
+        "tasks": ", ".join(f"{n} {name.replace('_', '-')}" for name, n in tasks.items()),
+        "replicates": str(planned["replicate"].nunique()),
+        "budget per cell": _budget(study.setting(slice_, "budget") or {}),
+        "games": ", ".join(map(str, planned["game"].unique())),
+        "networks": ", ".join(map(str, planned["network"].unique())),
+        "GAN losses": ", ".join(str(v) or "none" for v in planned["gan_loss"].unique()),
+        "feature extractor": _extractor(study, slice_, provenance),
+        "metrics": _measured(study, slice_),
+        "cells": ", ".join(f"{n} {status}" for status, n in statuses.items()) or "none",
+        "suite seed": compact(study.suite.get("seed")),
+    }
+
+
+def _measured(study: Study, slice_: Slice) -> str:
+    """Metrics by sample counts: they belong to a metric's definition."""
+    groups: dict[str, list[str]] = {}
+    for row in study.in_slice(study.test, slice_).drop_duplicates("metric").itertuples():
+        groups.setdefault(f"n_real {row.n_real}, n_fake {row.n_fake}", []).append(str(row.metric))
+    return "; ".join(f"{', '.join(names)} ({sizes})" for sizes, names in groups.items()) or ", ".join(
+        labels(study.setting(slice_, "metrics"))
+    )
+
+
+def _budget(budget: Mapping[str, Any]) -> str:
+    parts = [f"{quantity(float(v))} {k.replace('_', ' ')}" for k, v in budget.items() if k != "warm_start" and v is not None]
+    warm = [f"{quantity(float(v))} of {k}" for k, v in (budget.get("warm_start") or {}).items()]
+    return ", ".join(parts) + (f"; warm start {', '.join(warm)}, shared by the arms and charged to each that uses it" if warm else "")
+
+
+def _extractor(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> str:
+    """Name, certificate and fingerprint where the run recorded them, else what the suite asked for."""
+    record = (provenance.get("extractors") or {}).get(slice_.task_distribution)
+    if not isinstance(record, Mapping):
+        return compact(study.setting(slice_, "feature_extractor") or "auto")
+    certificate = record.get("certificate") or {}
+    said = f"certificate: {compact(certificate)}" if certificate else "no certificate"
+    return f"{record.get('name', 'unnamed')}; {said}; fingerprint {record.get('fingerprint', 'unknown')}"
+
+
+def _curves(estimates: Estimates, styles: Mapping[str, Look], wanted: Any) -> tuple[Block, ...]:
+    study = estimates.study
+    metrics = list(dict.fromkeys(m for slice_ in study.slices for m in study.metrics_of(slice_) if wanted(m)))
+    blocks: list[Block] = [
+        Paragraph(
+            "One line per arm: mean over replicates and tasks; band: 95 % two-way interval. Dashed lines with hollow markers are "
+            "controls, in the colour of the arm they stand beside. The axes follow the lines, so wide bands are cut off."
+        )
+    ]
+    for metric in metrics:
+        drawn = [adaptation_curve(estimates, slice_, metric, styles) for slice_ in study.slices if metric in study.metrics_of(slice_)]
+        pictures = tuple(picture for picture in drawn if picture is not None)
+        if pictures:
+            blocks.append(Gallery(pictures))
+    return tuple(blocks) if len(blocks) > 1 else ()
+
+
+def _collapse(estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, ...]:
+    study = estimates.study
+    blocks: list[Block] = []
+    for slice_ in study.slices:
+        pictures: list[Picture] = []
+        for metric in study.metrics_of(slice_):
+            if is_collapse(metric):
+                picture = adaptation_curve(estimates, slice_, metric, styles, reference=_perfect(study, slice_, metric))
+                pictures += [picture] if picture else []
+        if pictures:
+            blocks += [Paragraph(slice_.label, "heading"), Gallery(tuple(pictures))]
+    words = (
+        "No single measure tells collapse: a low Vendi ratio is few distinct directions, a low pairwise-distance ratio is shrinkage, "
+        "low recall is missing variety. Coverage alone can be high for a generator that has collapsed onto the centre. The dotted line is "
+        "what a perfect sampler scores with as many samples, which need not be 1."
+    )
+    return (Paragraph(words), *blocks) if blocks else ()
+
+
+def _perfect(study: Study, slice_: Slice, metric: str) -> tuple[float, str]:
+    """Expected value of a perfect sampler, where it is not the ideal value itself."""
+    if metric == "coverage":
+        rows = study.in_slice(study.test, slice_)
+        rows = rows[(rows["metric"] == metric) & rows["n_real"].notna() & rows["n_fake"].notna()]
+        if len(rows):
+            return expected_coverage(int(rows["n_real"].iloc[0]), int(rows["n_fake"].iloc[0])), "perfect sampler"
+    return study.ideal(metric), "perfect sampler"
+
+
+def _samples(results: Path, study: Study, styles: Mapping[str, Look]) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    for slice_ in study.slices:
+        replicate, samples = load_samples(results, study, slice_)
+        if replicate is None:
+            continue
+        compared = comparison(study, slice_, samples, styles)
+        if compared is None:
+            continue
+        blocks += [Paragraph(slice_.label, "heading"), Gallery((compared,), wide=True)]
+        without = [arm.name for arm in study.arms_of(slice_) if arm.name not in samples]
+        if without:
+            blocks.append(Paragraph(f"No samples of replicate {replicate}: {', '.join(without)}."))
+        asked = {str(label) for label in study.primary["compare"]}
+        grids = [(a, arm_grid(slice_, a, samples[a.name], styles)) for a in study.arms_of(slice_) if a.name in samples]
+        main = tuple(p for a, p in grids if p and a.meta_learner in asked and not a.regularisers)
+        rest = tuple(p for a, p in grids if p and p not in main)
+        blocks += [Gallery(main, wide=True)] if main else []
+        blocks += [Gallery(rest, wide=True, folded=f"Samples of {len(rest)} other arms on {slice_.label}")] if rest else []
+    words = (
+        "One replicate, the first tasks of the meta-test split, the same noise for every arm: no sample was chosen. Judge by eye whether "
+        "they look like the class; the distances above do not say so. Values that are not finite are orange."
+    )
+    return (Paragraph(words), *blocks) if blocks else ()
+
+
+def _failures(study: Study) -> tuple[Block, ...]:
+    bars = tuple(failure_bars(study, slice_) for slice_ in study.slices)
+    return (*((Gallery(bars),) if bars else ()), status_table(study), trouble_table(study))
+
+
+def _training(study: Study, styles: Mapping[str, Look]) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    for slice_ in study.slices:
+        drawn = [training_curve(study, slice_, metric, styles) for metric in training_metrics(study, slice_)]
+        pictures = tuple(picture for picture in drawn if picture is not None)
+        if pictures:
+            blocks += [Paragraph(slice_.label, "heading"), Gallery(pictures)]
+    return (Paragraph("Mean over replicates; band: lowest to highest replicate."), *blocks) if blocks else ()
+
+
+def _memorisation(estimates: Estimates) -> tuple[Block, ...]:
+    tables = (memorisation_table(estimates, slice_) for slice_ in estimates.study.slices)
+    return tuple(table for table in tables if table is not None)
+
+
+def _provenance(provenance: Mapping[str, Any]) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    if provenance.get("command"):
+        blocks += [Paragraph("The command that makes these numbers again:"), Paragraph(str(provenance["command"]), "code")]
+    pairs = [pair for key, value in provenance.items() if key != "command" for pair in _flatten(str(key), value)]
+    if pairs:
+        blocks.append(pairs_table("provenance", "Versions, plugins, environment and state of the code", pairs, ("what", "value")))
+    return tuple(blocks)
+
+
+def _flatten(key: str, value: Any) -> list[tuple[str, str]]:
+    """``versions`` {torch: 2.15} -> ``versions: torch``; deeper values become one line."""
+    if isinstance(value, Mapping):
+        return [(f"{key}: {name}", compact(inner)) for name, inner in value.items()]
+    if isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(v, Mapping) for v in value):
+        return [(f"{key} {i}", compact(inner)) for i, inner in enumerate(value, 1)]
+    return [(key, number(value) if isinstance(value, float) else compact(value))]

@@ -1,0 +1,265 @@
+"""What a report is about: the cells of a suite, their measurements, and how they are grouped and named.
+
+A *slice* is a set of cells that differ only in the arm (meta-learner, its regularisers, its control) and the replicate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bench.contracts import Output
+from bench.errors import MetricError
+from bench.stats import with_caps
+from bench.stats.direction import Better
+from bench.stats.impute import CAPPED
+
+ENDED = ("ok", *CAPPED)  # has its numbers, or the caps that stand for them
+UNFINISHED = ("planned", "running", "infra")  # would change with more time: the report is partial
+STATUSES = ("ok", "diverged", "failed", "oom", "timeout", "infra", "skipped", "running", "planned")
+CONTROL = "shuffled-tasks"
+_COLLAPSE = ("vendi", "pairwise", "recall", "coverage", "modes", "reverse-kl", "high-quality", "precision", "density")
+_MEMORISATION = ("novelty", "energy-gap", "to-support", "memor")
+_OTHER_FAMILIES = ("game", "network", "gan_loss", "augmentations")
+_CELL = (
+    "trial_id", "suite", "arm", "game", "task_distribution", "network", "gan_loss", "meta_learner", "regularisers", "augmentations",
+    "control", "replicate", "status", "reason", "seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops",
+    "peak_memory_bytes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One task distribution, and the components of the other families where the suite compares several.
+
+    Attributes:
+        task_distribution: its label.
+        others: (family, label) of every family that takes several values in the suite; `''` reads "none".
+    """
+
+    task_distribution: str
+    others: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``glyphs`` or ``glyphs, GAN loss hinge``."""
+        names = {"gan_loss": "GAN loss"}
+        return ", ".join([self.task_distribution, *(f"{names.get(f, f)} {v or 'none'}" for f, v in self.others)])
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A line in the figures.
+
+    Attributes:
+        name: display name.
+        meta_learner, regularisers: labels that make it up.
+        control: name of the control, ``''`` for a real arm.
+        twin: name of the arm that a control stands beside, else ``''``.
+    """
+
+    name: str
+    meta_learner: str
+    regularisers: str
+    control: str
+    twin: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """Frame, ledger and suite of one results folder, checked and grouped.
+
+    Attributes:
+        frame: one row per measurement (columns of :func:`bench.load_results`).
+        test: meta-test measurements of the cells that ended, with caps for those that owe a value (column ``imputed``).
+        cells: one row per planned cell.
+        suite: the resolved suite.
+        outputs: ``{metric: {"better", "ideal", "label"}}``.
+    """
+
+    frame: pd.DataFrame
+    test: pd.DataFrame
+    cells: pd.DataFrame
+    suite: Mapping[str, Any]
+    outputs: Mapping[str, Output]
+
+    # ------------------------------------------------------------ grouping
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """Families beside task distribution and arm that take several values."""
+        return tuple(family for family in _OTHER_FAMILIES if self.cells[family].nunique() > 1)
+
+    @cached_property
+    def slices(self) -> tuple[Slice, ...]:
+        """In the suite's order of task distributions, then by appearance; a slice needs one cell that was not skipped."""
+        live = self.cells[self.cells["status"] != "skipped"]
+        rows = live[["task_distribution", *self.varying]].drop_duplicates().itertuples(index=False, name=None)
+        found = [Slice(row[0], tuple(zip(self.varying, row[1:], strict=True))) for row in rows]
+        order = labels(self.suite.get("task_distributions"))
+        return tuple(sorted(found, key=lambda s: order.index(s.task_distribution) if s.task_distribution in order else len(order)))
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """Every arm of the suite in its order: learner, then its regularised variants, then its control."""
+        order = labels(self.suite.get("meta_learners"))
+        rows = self.cells[["arm", "meta_learner", "regularisers", "control"]].drop_duplicates().to_dict("records")
+        real = {(r["meta_learner"], r["regularisers"]): r["arm"] for r in rows if not r["control"]}
+        arms = [
+            Arm(
+                r["arm"], r["meta_learner"], r["regularisers"], r["control"],
+                real.get((r["meta_learner"], r["regularisers"]), "") if r["control"] else "",
+            )
+            for r in rows
+        ]  # fmt: skip
+        rank = {name: i for i, name in enumerate(order)}
+        return tuple(sorted(arms, key=lambda a: (rank.get(a.meta_learner, len(rank)), bool(a.control), a.regularisers != "", a.name)))
+
+    def in_slice(self, table: pd.DataFrame, slice_: Slice) -> pd.DataFrame:
+        """The rows of ``table`` that belong to a slice."""
+        keep = table["task_distribution"] == slice_.task_distribution
+        for family, value in slice_.others:
+            keep &= table[family] == value
+        return table[keep]
+
+    def arms_of(self, slice_: Slice) -> tuple[Arm, ...]:
+        """The arms with at least one cell in a slice that was not skipped."""
+        cells = self.in_slice(self.cells, slice_)
+        present = set(cells.loc[cells["status"] != "skipped", "arm"])
+        return tuple(arm for arm in self.arms if arm.name in present)
+
+    def control_of(self, arm: Arm, slice_: Slice) -> Arm | None:
+        """The shuffled-tasks control that stands beside an arm in a slice."""
+        return next((a for a in self.arms_of(slice_) if a.control == CONTROL and a.twin == arm.name), None)
+
+    def metrics_of(self, slice_: Slice) -> tuple[str, ...]:
+        """Names measured on meta-test tasks of a slice: the primary first, then the suite's order, then by appearance."""
+        seen = list(dict.fromkeys(self.in_slice(self.test, slice_)["metric"]))
+        order = [str(self.primary["metric"]), *labels(self.suite.get("metrics"))]
+        return tuple(sorted(seen, key=lambda m: (order.index(m) if m in order else len(order), seen.index(m))))
+
+    def steps_of(self, slice_: Slice, metric: str) -> tuple[int, ...]:
+        """Adaptation steps at which a metric was taken."""
+        rows = self.in_slice(self.test, slice_)
+        return tuple(sorted(int(s) for s in rows.loc[rows["metric"] == metric, "adaptation_step"].dropna().unique()))
+
+    # ------------------------------------------------------------ what the suite says
+    @property
+    def primary(self) -> Mapping[str, Any]:
+        """Metric, adaptation step and the two labels that the suite compares."""
+        return self.suite["primary"]  # type: ignore[no-any-return]
+
+    def setting(self, slice_: Slice, key: str) -> Any:
+        """A suite-level setting as it holds for a task distribution (``per_task_distribution`` merged in)."""
+        override = (self.suite.get("per_task_distribution") or {}).get(slice_.task_distribution, {}).get(key)
+        base = self.suite.get(key)
+        return (
+            {**base, **override} if isinstance(base, Mapping) and isinstance(override, Mapping) else base if override is None else override
+        )
+
+    def better(self, metric: str) -> Better:
+        """``lower``, ``higher`` or ``closer``; an unknown metric reads as lower."""
+        return self.outputs[metric].better if metric in self.outputs else "lower"
+
+    def ideal(self, metric: str) -> float:
+        """The metric's ideal value, NaN where unknown."""
+        return float(self.outputs[metric].ideal) if metric in self.outputs else float("nan")
+
+    def label(self, metric: str) -> str:
+        """How the metric reads in a figure or table."""
+        return self.outputs[metric].label if metric in self.outputs else metric
+
+    @cached_property
+    def partial(self) -> int:
+        """Number of cells whose numbers are still to come."""
+        return int(self.cells["status"].isin(UNFINISHED).sum())
+
+
+def build_study(frame: pd.DataFrame, ledger: pd.DataFrame, suite: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> Study:
+    """Group a frame for the report.
+
+    Raises:
+        MetricError: a column of a table would mix two definitions of a metric.
+    """
+    frame = frame.copy()
+    for column in ("control", "regularisers", "augmentations", "reason", "game", "network", "gan_loss"):
+        frame[column] = _filled(frame[column]) if column in frame else ""
+    cells = frame.drop_duplicates("trial_id")[[c for c in _CELL if c in frame]].set_index("trial_id", drop=False)
+    if "trial_id" in ledger:
+        known = ledger.drop_duplicates("trial_id", keep="last").set_index("trial_id")
+        extra = [c for c in known.columns if c not in cells.columns]
+        cells = cells.join(known[extra]) if extra else cells
+    cells = cells.reindex(columns=[*dict.fromkeys([*_CELL, *cells.columns])]).reset_index(drop=True)
+    measured = frame[(frame["split"] == "meta-test") & frame["metric"].notna()]
+    _refuse_mixed_fingerprints(measured)
+    readings = {name: Output(output["better"], float(output["ideal"]), str(output["label"])) for name, output in outputs.items()}
+    # Cells without a measurement take part: what they owe is added.
+    ended = frame[frame["status"].isin(ENDED) & ((frame["split"] == "meta-test") | frame["metric"].isna())]
+    capped = with_caps(ended, outputs=readings)
+    test = capped[(capped["split"] == "meta-test") & capped["metric"].notna()]
+    return Study(frame=frame, test=test, cells=cells, suite=suite, outputs=readings)
+
+
+def _filled(texts: pd.Series) -> pd.Series:
+    """Texts without missing values; categories stay categories, which five million rows need."""
+    texts = texts.astype("category")
+    if texts.isna().any():
+        texts = texts if "" in texts.cat.categories else texts.cat.add_categories([""])
+        texts = texts.fillna("")
+    return texts
+
+
+def _refuse_mixed_fingerprints(test: pd.DataFrame) -> None:
+    """A column of numbers has one definition: extractor weights, sample counts and reference are part of it."""
+    known = test[test["fingerprint"].notna()]
+    for (distribution, metric), rows in known.groupby(["task_distribution", "metric"], sort=True):
+        found = rows.drop_duplicates("fingerprint").sort_values("fingerprint")
+        if len(found) > 1:
+            first, second = found.iloc[0], found.iloc[1]
+            raise MetricError(
+                f"metric {metric!r} on {distribution!r} has {len(found)} definitions: fingerprint {first['fingerprint']!r} "
+                f"(trial {first['trial_id']}, arm {first['arm']!r}) and {second['fingerprint']!r} (trial {second['trial_id']}, "
+                f"arm {second['arm']!r}). They measure different things and never share a column: run the suite again with one "
+                "feature extractor and one protocol, or report the folders apart (pooled and per-task values need two names)"
+            )
+
+
+def is_collapse(metric: str) -> bool:
+    """Whether a metric tells of lost modes or lost variety (by its name: plugins follow the same spelling)."""
+    return any(word in metric.replace("_", "-") for word in _COLLAPSE)
+
+
+def is_memorisation(metric: str) -> bool:
+    """Whether a metric tells of copied support samples."""
+    return any(word in metric.replace("_", "-") for word in _MEMORISATION)
+
+
+def labels(components: Any) -> list[str]:
+    """Display names of a suite's component list, in any of its spellings: ``name``, ``{name: {...}}`` or a resolved record."""
+    if isinstance(components, str):
+        return [components]
+    found = []
+    for item in components if isinstance(components, Sequence) else [components] if components else []:
+        if isinstance(item, Mapping) and "name" in item:
+            found.append(str(item.get("label") or item["name"]))
+        elif isinstance(item, Mapping) and item:
+            name, parameters = next(iter(item.items()))
+            found.append(str(parameters.get("label", name) if isinstance(parameters, Mapping) else name))
+        elif isinstance(item, Sequence) and not isinstance(item, str):
+            found.append(" + ".join(labels(item)) or "none")
+        else:
+            found.append(str(item))
+    return found
+
+
+def compact(value: Any) -> str:
+    """A setting as one short line: ``train 5, test 0, 1, 2``."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{k} {compact(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(compact(v) for v in value) or "none"
+    return value if isinstance(value, str) else json.dumps(value, default=str)

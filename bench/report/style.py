@@ -1,0 +1,185 @@
+"""One look for every figure: colours that a colour-blind reader tells apart, 8 pt type, column width, bytes that repeat.
+
+Figures are made without pyplot: no global state, no display, safe beside a user's own plots.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from PIL import Image
+
+from bench.report.study import Arm
+from bench.report.text import clean
+
+COLUMN = 3.35  # inches: one column of a two-column paper, and 322 CSS pixels, so that 8 pt stays 8 pt on a telephone
+DPI = 192  # two device pixels a CSS pixel
+COLOURS = 128  # of a figure in the palette: antialiased lines need no more, and the page stays a quarter as large
+
+# Okabe & Ito (2008) without its yellow, which vanishes on white, then three of Tol's "muted" that stay apart from them.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255", "#7A7A00", "#555555")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+
+STATUS_COLOURS = {
+    "ok": "#B8D8C8",
+    "diverged": "#D55E00",
+    "failed": "#882255",
+    "oom": "#332288",
+    "timeout": "#E69F00",
+    "infra": "#56B4E9",
+    "skipped": "#DDDDDD",
+    "running": "#F4F4F4",
+    "planned": "#F4F4F4",
+}
+
+_RC: Any = {
+    "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same bytes on every machine
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.6,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.unicode_minus": True,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "metagan-bench",
+    "text.usetex": False,
+    "text.parse_math": False,  # a label is data: `$` has no meaning in it
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure: file name without ending, title, text alternative, and its bytes (``svg`` is empty for photographs of samples)."""
+
+    key: str
+    title: str
+    alt: str
+    png: bytes
+    svg: bytes
+    width: int  # CSS pixels at which 8 pt type is 8 pt
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one arm is drawn, everywhere."""
+
+    colour: str
+    marker: str
+    dashed: bool
+
+
+def looks(arms: Sequence[Arm]) -> dict[str, Look]:
+    """A colour per arm; a control has the colour of the arm it stands beside, dashed and with hollow markers."""
+    found: dict[str, Look] = {}
+    for arm in arms:
+        if not arm.twin:
+            i = len(found)
+            found[arm.name] = Look(PALETTE[i % len(PALETTE)], MARKERS[(i + i // len(PALETTE)) % len(MARKERS)], bool(arm.control))
+    return found | {a.name: Look(found[a.twin].colour, found[a.twin].marker, True) for a in arms if a.twin}
+
+
+def line_style(look: Look) -> dict[str, Any]:
+    """Keyword arguments of ``Axes.plot``."""
+    return {
+        "color": look.colour,
+        "marker": look.marker,
+        "linestyle": (0, (4, 1.6)) if look.dashed else "-",
+        "markerfacecolor": "white" if look.dashed else look.colour,
+    }
+
+
+@contextmanager
+def canvas(width: float = COLUMN, height: float = 2.5) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of one axes, in the report's style, that nothing else sees."""
+    with sheet(width, height) as figure:
+        yield figure, figure.add_subplot()
+
+
+@contextmanager
+def sheet(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure in the report's style; the style ends with the block."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def finish(figure: Figure, *, key: str, title: str, alt: str, vector: bool = True, palette: bool = True) -> Picture:
+    """Render a figure to bytes without a date or a program version in them; call inside its :func:`sheet`."""
+    svg = io.BytesIO()
+    if vector:
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+    return Picture(key, title, alt, _png(pixels, palette=palette), svg.getvalue(), round(figure.get_figwidth() * 96))
+
+
+def _png(pixels: npt.NDArray[np.uint8], *, palette: bool) -> bytes:
+    image, file = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
+    if palette:
+        image = image.quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(file, format="png", optimize=True, dpi=(DPI, DPI))
+    return file.getvalue()
+
+
+_TWO_COLUMNS = 25  # characters of the longest name up to which two columns fit the width
+
+
+@cache
+def _font() -> FT2Font:
+    return font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans")))
+
+
+def drawable(value: object, limit: int = 48) -> str:
+    """Text that the figures' font can draw; other characters are spelled by code point."""
+    text = clean(value)
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if _font().get_char_index(ord(c)) else f"⟨U+{ord(c):04X}⟩" for c in text)
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Inches that :func:`legend_below` takes for ``names``."""
+    return 0.08 + 0.165 * -(-len(names) // _columns(names))
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The legend under the axes, where it hides no line."""
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=_columns(names), handlelength=2.3, handletextpad=0.5, columnspacing=1.0,
+            borderaxespad=0.2, labelspacing=0.35,
+        )  # fmt: skip
+
+
+def _columns(names: Sequence[str]) -> int:
+    return 2 if max(map(len, names), default=0) <= _TWO_COLUMNS else 1

@@ -1,0 +1,265 @@
+"""Tables of the report. Rows are arms, in one order everywhere; every planned cell is counted in each of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.blocks import Cell, Table, text_row
+from bench.report.estimates import Estimate, Estimates
+from bench.report.study import ENDED, STATUSES, Slice, Study, is_memorisation
+from bench.report.text import interval, number, quantity, slug
+from bench.stats import as_loss, wilson_interval
+
+CAPPED_MARK = "‡"
+_NAMED_CLASS = re.compile(r"\b(nan_param|nan_sample|inf|exploded|constant_output|stalled)\b")
+_COSTS = {
+    "gradient_evaluations": "gradient evaluations",
+    "samples_seen": "samples seen",
+    "flops": "FLOPs",
+    "seconds": "seconds",
+    "evaluation_seconds": "of them measuring",
+    "peak_memory_bytes": "peak memory, MB",
+}
+
+
+def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
+    """Every metric at the primary step, the area under the primary curve, and what it cost."""
+    study = estimates.study
+    step, primary = int(study.primary["adaptation_step"]), str(study.primary["metric"])
+    metrics = [m for m in study.metrics_of(slice_) if step in study.steps_of(slice_, m) and not is_memorisation(m)]
+    arms = [arm.name for arm in study.arms_of(slice_)]
+    best = {metric: _clear_best(estimates, slice_, metric, arms, step) for metric in metrics}
+    rows, data = [], []
+    for arm in arms:
+        found = {metric: estimates.at(slice_, arm, metric, step) for metric in metrics}
+        area = estimates.area(slice_, arm, primary)
+        cells = _cells(study, slice_, arm)
+        planned, ok = len(cells), int((cells["status"] == "ok").sum())
+        gradients, seconds = _mean(cells["gradient_evaluations"]), _mean(cells["seconds"])
+        rows.append(
+            (
+                Cell(arm, numeric=False),
+                *(_estimate_cell(found[m], best=best[m] == arm) for m in metrics),
+                _estimate_cell(area),
+                Cell(f"{ok}/{planned}"),
+                Cell(quantity(gradients)),
+                Cell(quantity(seconds)),
+            )
+        )
+        record: dict[str, object] = {"slice": slice_.label, "arm": arm, "adaptation_step": step}
+        for metric, e in {**found, f"area_{primary}": area}.items():
+            record |= {metric: e.value, f"{metric}_low": e.low, f"{metric}_high": e.high, f"{metric}_n_imputed": e.n_imputed}
+        data.append(record | {"n_ok": ok, "n_planned": planned, "gradient_evaluations": gradients, "seconds": seconds})
+    notes = [
+        f"Means at adaptation step {step} over all replicates and tasks, with 95 % two-way intervals. ↓ lower, ↑ higher, → closer to the "
+        "value is better. Bold: best, and the interval of its difference to the second excludes 0. Only the primary metric (first "
+        "column) was declared before the run; the others describe.",
+        f"Area: mean height of the {study.label(primary)} curve over log(1 + step). n_ok/n_planned counts cells; costs are means per "
+        "cell, the warm start included.",
+    ]
+    if any(CAPPED_MARK in cell.text for row in rows for cell in row):
+        notes.append(
+            f"{CAPPED_MARK} some cells ended without numbers; they count with the value of a constant generator (the worst value at "
+            "step 0 where that is undefined). Nothing is averaged over survivors."
+        )
+    return Table(
+        key=f"aggregate-{slug(slice_.label)}",
+        caption=f"Results on {slice_.label} after {step} adaptation steps",
+        columns=(
+            "arm",
+            *(_heading(study, m) for m in metrics),
+            f"area, {study.label(primary)}",
+            "n_ok/n_planned",
+            "gradient evaluations",
+            "seconds",
+        ),
+        rows=tuple(rows),
+        data=pd.DataFrame(data),
+        notes=tuple(notes),
+    )
+
+
+def convergence_table(estimates: Estimates, slice_: Slice) -> Table:
+    """How fast each arm falls to what the second arm of the primary comparison reaches in the end, and how often it diverges."""
+    study = estimates.study
+    primary = str(study.primary["metric"])
+    arms = study.arms_of(slice_)
+    wanted = str(study.primary["compare"][1])
+    baseline = next((a.name for a in arms if a.meta_learner == wanted and not a.control and not a.regularisers), arms[0].name)
+    steps = study.steps_of(slice_, primary)
+    rows, data = [], []
+    for arm in arms:
+        area = estimates.area(slice_, arm.name, primary)
+        mean_steps, found = estimates.reached(slice_, arm.name, baseline, primary)
+        share = float((found <= steps[-1]).mean()) if found.size else math.nan
+        cells = _cells(study, slice_, arm.name)
+        ended = int(cells["status"].isin(ENDED).sum())
+        diverged = int((cells["status"] == "diverged").sum())
+        low, high = wilson_interval(diverged, ended)
+        rate = f"{diverged}/{ended} [{number(low, 2)}, {number(high, 2)}]" if ended else "n/a"
+        rows.append(
+            (
+                Cell(arm.name, numeric=False), _estimate_cell(area), Cell(number(100 * share, 0) + " %" if found.size else "n/a"),
+                _estimate_cell(mean_steps), Cell(rate),
+            )
+        )  # fmt: skip
+        data.append(
+            {
+                "slice": slice_.label, "arm": arm.name, "area": area.value, "area_low": area.low, "area_high": area.high,
+                "share_reached": share, "mean_steps": mean_steps.value, "mean_steps_low": mean_steps.low,
+                "mean_steps_high": mean_steps.high, "n_diverged": diverged, "n_ended": ended, "divergence_low": low,
+                "divergence_high": high,
+            }
+        )  # fmt: skip
+    last = steps[-1] if steps else "n/a"
+    return Table(
+        key=f"convergence-{slug(slice_.label)}",
+        caption=f"Convergence of adaptation on {slice_.label}",
+        columns=("arm", f"area, {study.label(primary)}", "reached the target", "steps to target", "diverged (Wilson 95 %)"),
+        rows=tuple(rows),
+        data=pd.DataFrame(data),
+        notes=(
+            f"Target, task by task: the {study.label(primary)} that {baseline} has at step {last}, mean over its replicates; it counts as "
+            "reached at the first evaluated step from which it holds for two more evaluations (or to the end). Steps to target: mean "
+            f"over runs and tasks, those that never reach it counted with {last} steps: a lower bound where the share is below 100 %.",
+        ),
+    )
+
+
+def memorisation_table(estimates: Estimates, slice_: Slice) -> Table | None:
+    """Distances to the support beside distances to held-out samples, None where no such metric was measured."""
+    study = estimates.study
+    metrics = [m for m in study.metrics_of(slice_) if is_memorisation(m)]
+    if not metrics:
+        return None
+    step = int(study.primary["adaptation_step"])
+    last = max(s for m in metrics for s in study.steps_of(slice_, m))
+    asked = [(m, s) for m in metrics for s in dict.fromkeys((step, last)) if s in study.steps_of(slice_, m)]
+    rows, data = [], []
+    for arm in study.arms_of(slice_):
+        found = [estimates.at(slice_, arm.name, metric, at) for metric, at in asked]
+        rows.append((Cell(arm.name, numeric=False), *(_estimate_cell(e) for e in found)))
+        for (metric, at), e in zip(asked, found, strict=True):
+            data.append(
+                {
+                    "slice": slice_.label, "arm": arm.name, "metric": metric, "adaptation_step": at, "estimate": e.value, "low": e.low,
+                    "high": e.high, "n_imputed": e.n_imputed,
+                }
+            )  # fmt: skip
+    ideals = "; ".join(f"{study.label(m)}: {study.ideal(m):g}" for m in metrics if math.isfinite(study.ideal(m)))
+    return Table(
+        key=f"memorisation-{slug(slice_.label)}",
+        caption=f"Memorisation of the support on {slice_.label}",
+        columns=("arm", *(f"{study.label(m)}, step {s}" for m, s in asked)),
+        rows=tuple(rows),
+        data=pd.DataFrame(data),
+        notes=(f"Values of new samples from the task: {ideals}. Copies of the support lie nearer to it than new samples do.",),
+    )
+
+
+def cost_table(study: Study, slice_: Slice) -> Table:
+    """What a cell of each arm cost, mean over the cells that ended."""
+    rows, data = [], []
+    for arm in study.arms_of(slice_):
+        cells = _cells(study, slice_, arm.name)
+        cells = cells[cells["status"].isin(ENDED)]
+        means = {column: _mean(cells[column]) / (1e6 if column == "peak_memory_bytes" else 1) for column in _COSTS}
+        rows.append((Cell(arm.name, numeric=False), Cell(str(len(cells))), *(Cell(quantity(v)) for v in means.values())))
+        data.append({"slice": slice_.label, "arm": arm.name, "n_cells": len(cells), **means})
+    return Table(
+        key=f"costs-{slug(slice_.label)}",
+        caption=f"Costs per cell on {slice_.label}",
+        columns=("arm", "cells", *_COSTS.values()),
+        rows=tuple(rows),
+        data=pd.DataFrame(data),
+        notes=("Means over the cells that ended; a shared warm start is charged to every arm that uses it.",),
+    )
+
+
+def status_table(study: Study) -> Table:
+    """How many cells ended how; every status that a cell can have is a column."""
+    rows, data = [], []
+    for arm in study.arms:
+        statuses = study.cells.loc[study.cells["arm"] == arm.name, "status"].astype(str)
+        counts = {status: int((statuses == status).sum()) for status in STATUSES}
+        rows.append((Cell(arm.name, numeric=False), *(Cell(str(n)) for n in counts.values())))
+        data.append({"arm": arm.name, **counts})
+    return Table("statuses", "Cells by status, all slices", ("arm", *STATUSES), tuple(rows), pd.DataFrame(data))
+
+
+def trouble_table(study: Study) -> Table:
+    """Every cell that is not ok, with its reason; equal reasons of skipped cells are one row."""
+    cells = study.cells[study.cells["status"] != "ok"]
+    rows, data = [], []
+    skipped = cells[cells["status"] == "skipped"]
+    for record in cells[cells["status"] != "skipped"].to_dict("records"):
+        where = _where(study, record)
+        rows.append(text_row(str(record["arm"]), where, str(record["replicate"]), str(record["status"]), str(record["reason"])))
+        data.append({**{k: record[k] for k in ("trial_id", "arm", "replicate", "status", "reason")}, "slice": where})
+    for (arm, distribution, reason), group in skipped.groupby(["arm", "task_distribution", "reason"], observed=True, sort=False):
+        rows.append(text_row(str(arm), str(distribution), f"{len(group)} cells", "skipped", str(reason)))
+        data += [
+            {**{k: r[k] for k in ("trial_id", "arm", "replicate", "status", "reason")}, "slice": distribution}
+            for r in group.to_dict("records")
+        ]
+    return Table(
+        "not-ok", "Cells that are not ok", ("arm", "task distribution", "replicate", "status", "reason"), tuple(rows),
+        pd.DataFrame(data, columns=["trial_id", "slice", "arm", "replicate", "status", "reason"]),
+    )  # fmt: skip
+
+
+def outcome_counts(study: Study, arm: str, slice_: Slice) -> dict[str, int]:
+    """Cells of an arm in a slice by outcome: a status, with the divergence class beside ``diverged``."""
+    cells = study.in_slice(study.cells, slice_)
+    cells = cells[cells["arm"] == arm]
+    counts: dict[str, int] = {}
+    for status, reason in zip(cells["status"].astype(str), cells["reason"].astype(str), strict=True):
+        named = _NAMED_CLASS.search(reason) if status == "diverged" else None
+        outcome = f"diverged: {named[1]}" if named else status
+        counts[outcome] = counts.get(outcome, 0) + 1
+    return counts
+
+
+# ------------------------------------------------------------------ parts
+def _heading(study: Study, metric: str) -> str:
+    arrow = {"lower": "↓", "higher": "↑", "closer": "→"}[study.better(metric)]
+    return f"{study.label(metric)} {arrow}" + (f" {study.ideal(metric):g}" if arrow == "→" else "")
+
+
+def _estimate_cell(e: Estimate, *, best: bool = False) -> Cell:
+    value, bracket, ends = interval(e.value, e.low, e.high).partition(" [")
+    return Cell(f"{value}{CAPPED_MARK if e.n_imputed else ''}{bracket}{ends}", best=best)
+
+
+def _clear_best(estimates: Estimates, slice_: Slice, metric: str, arms: Sequence[str], step: int) -> str:
+    """The arm with the best mean, if the interval of its difference to the second excludes 0; else ``''``."""
+    study = estimates.study
+    values = {arm: estimates.at(slice_, arm, metric, step).value for arm in arms}
+    finite = {arm: value for arm, value in values.items() if math.isfinite(value)}
+    losses = dict(zip(finite, as_loss([*finite.values()], better=study.better(metric), ideal=study.ideal(metric)), strict=True))
+    ranked = sorted(losses, key=lambda arm: losses[arm])
+    if len(ranked) < 2:
+        return ""
+    return ranked[0] if estimates.contrast(slice_, (ranked[0], ranked[1]), metric, step).verdict > 0 else ""
+
+
+def _cells(study: Study, slice_: Slice, arm: str) -> pd.DataFrame:
+    """Cells that were planned to run: skipped ones fit no arm."""
+    cells = study.in_slice(study.cells, slice_)
+    return cells[(cells["arm"] == arm) & (cells["status"] != "skipped")]
+
+
+def _mean(values: pd.Series) -> float:
+    finite = values.astype(float).to_numpy()
+    finite = finite[np.isfinite(finite)]
+    return float(finite.mean()) if finite.size else math.nan
+
+
+def _where(study: Study, record: Mapping[Any, Any]) -> str:
+    return Slice(str(record["task_distribution"]), tuple((family, str(record[family])) for family in study.varying)).label

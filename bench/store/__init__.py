@@ -1,0 +1,34 @@
+"""The truth on disk: append-only ledger, Parquet segments, artefacts of a trial.
+
+``files`` and ``artefacts`` write single files; ``ledger`` and ``segments`` define the two record formats,
+``ledger_file`` holds the ledger open; ``folder`` joins them into the one writer of a results folder.
+"""
+
+from bench.store.artefacts import load_samples, load_tree, read_progress, save_samples, save_tree, tree_metadata, write_progress
+from bench.store.files import write_atomic
+from bench.store.folder import Store, check_outcome
+from bench.store.ledger import COSTS, OUTCOMES, ROW_COLUMNS, STATUSES, Ledger, TrialRow, read_ledger
+from bench.store.segments import MEASUREMENT_COLUMNS, SEGMENTS, read_segment
+
+__all__ = [
+    "COSTS",
+    "MEASUREMENT_COLUMNS",
+    "OUTCOMES",
+    "ROW_COLUMNS",
+    "SEGMENTS",
+    "STATUSES",
+    "Ledger",
+    "Store",
+    "TrialRow",
+    "check_outcome",
+    "load_samples",
+    "load_tree",
+    "read_ledger",
+    "read_progress",
+    "read_segment",
+    "save_samples",
+    "save_tree",
+    "tree_metadata",
+    "write_atomic",
+    "write_progress",
+]

@@ -1,0 +1,282 @@
+"""A suite: the question, what is crossed with what, and the protocol that all arms share.
+
+:func:`load_suite` reads YAML and reports everything that is wrong at once, each with its line. A Suite is plain data:
+plugins are named, never imported.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from bench.components import Component
+from bench.errors import SuiteError, did_you_mean
+
+if TYPE_CHECKING:
+    from bench.registry import Registry
+
+__all__ = ["CONTROLS", "Budget", "Component", "Exclusion", "Overrides", "Primary", "Protocol", "Suite", "arm_name", "load_suite"]
+
+CONTROLS = ("shuffled-tasks",)
+LISTS = ("games", "task_distributions", "networks", "gan_losses", "meta_learners", "metrics")
+SETS = ("regularisers", "augmentations")
+LARGEST_FILE = 1_000_000  # bytes; a suite is written by hand
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class AdaptationSteps(_Plain):
+    """Adaptation steps: how many while meta-training, and after which of them to measure on held-out tasks."""
+
+    train: Positive = 5
+    test: Annotated[tuple[Count, ...], Field(min_length=1)] = (0, 1, 2, 5, 10, 25)
+
+    @field_validator("test")
+    @classmethod
+    def _ascending(cls, test: tuple[int, ...]) -> tuple[int, ...]:
+        if list(test) != sorted(set(test)):
+            raise ValueError("must ascend without repetition")
+        return test
+
+
+class TaskCounts(_Plain):
+    """How many held-out tasks are measured."""
+
+    meta_val: Positive = 16
+    meta_test: Positive = 32
+
+
+class Protocol(_Plain):
+    """What every arm shares.
+
+    Attributes:
+        shots, query: support and query samples of a task.
+        reference: real held-out samples per measured task (default: ``query``).
+        samples: generated samples per measured task.
+        task_batch: tasks per outer step.
+        task_chunk: tasks computed together; part of a trial's identity.
+        validations: evaluations on meta-val during meta-training.
+    """
+
+    shots: Positive = 8
+    query: Positive = 16
+    reference: Positive = 16
+    samples: Positive = 64
+    task_batch: Positive = 4
+    task_chunk: Positive = 8
+    adaptation_steps: AdaptationSteps = AdaptationSteps()
+    tasks: TaskCounts = TaskCounts()
+    validations: Count = 4
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return self.model_dump(mode="json")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """As many reference samples as query samples, unless said otherwise."""
+        if "reference" not in self.model_fields_set:
+            object.__setattr__(self, "reference", self.query)
+
+
+class Budget(_Plain):
+    """What stops an arm: exactly one axis. ``warm_start`` {meta-learner: amount of that axis}, charged to every arm that uses it."""
+
+    gradient_evaluations: Positive | None = None
+    outer_steps: Positive | None = None
+    warm_start: dict[str, Positive] = {}
+
+    @model_validator(mode="after")
+    def _one_axis(self) -> Budget:
+        if (self.gradient_evaluations is None) == (self.outer_steps is None):
+            raise ValueError("needs exactly one of gradient_evaluations and outer_steps")
+        for learner, amount in self.warm_start.items():
+            if amount >= self.amount:
+                raise ValueError(
+                    f"the warm start of {learner!r} ({amount}) must stay below the budget ({self.amount}), of which it is a part"
+                )
+        return self
+
+    @property
+    def axis(self) -> Literal["gradient_evaluations", "outer_steps"]:
+        """The axis that stops an arm."""
+        return "outer_steps" if self.gradient_evaluations is None else "gradient_evaluations"
+
+    @property
+    def amount(self) -> int:
+        """How much of :attr:`axis` an arm may use."""
+        return int(getattr(self, self.axis))
+
+
+class Primary(_Plain):
+    """The comparison declared before the run; ``compare`` holds two arms, or labels of meta-learners."""
+
+    metric: str
+    adaptation_step: Count
+    compare: tuple[str, str]
+
+    @field_validator("compare")
+    @classmethod
+    def _two(cls, compare: tuple[str, str]) -> tuple[str, str]:
+        if compare[0] == compare[1]:
+            raise ValueError("must name two different arms")
+        return compare
+
+
+class Exclusion(_Plain):
+    """Cells that make no sense. ``where`` {family: names or labels}; all its families must match."""
+
+    where: dict[str, tuple[str, ...]]
+    reason: str
+
+    def matches(self, cell: Mapping[str, Component | tuple[Component, ...] | None]) -> bool:
+        """Whether a cell ``{family: component or ordered set}`` is meant; a set matches if it contains one of the words."""
+        for family, words in self.where.items():
+            chosen = cell.get(family)
+            members = chosen if isinstance(chosen, tuple) else (chosen,)
+            if not any(component is not None and component.answers_to(word) for component in members for word in words):
+                return False
+        return True
+
+
+class Overrides(_Plain):
+    """What differs for one task distribution: the fields that are set."""
+
+    games: tuple[Component, ...] = ()
+    networks: tuple[Component, ...] = ()
+    gan_losses: tuple[Component, ...] = ()
+    meta_learners: tuple[Component, ...] = ()
+    regularisers: tuple[tuple[Component, ...], ...] = ((),)
+    augmentations: tuple[tuple[Component, ...], ...] = ((),)
+    metrics: tuple[Component, ...] = ()
+    feature_extractor: Component | None = None
+    protocol: Protocol = Protocol()
+    budget: Budget = Budget(outer_steps=1)
+
+    @model_serializer(mode="wrap")
+    def _only_set(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialise(self).items() if name in self.model_fields_set}
+
+
+class Suite(_Plain):
+    """A validated suite.
+
+    Attributes:
+        feature_extractor: None chooses by the kind of samples.
+        controls: {control: labels of meta-learners that get extra cells under it}.
+        per_task_distribution: {label: what differs there}; :meth:`for_distribution` applies it.
+    """
+
+    question: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    description: str = ""
+    tuning_record: str = ""
+    seed: Count = 0
+    replicates: Positive = 1
+    primary: Primary
+    budget: Budget
+    protocol: Protocol = Protocol()
+    games: tuple[Component, ...]
+    task_distributions: tuple[Component, ...]
+    networks: tuple[Component, ...]
+    gan_losses: tuple[Component, ...] = ()
+    meta_learners: tuple[Component, ...]
+    regularisers: tuple[tuple[Component, ...], ...] = ((),)
+    augmentations: tuple[tuple[Component, ...], ...] = ((),)
+    metrics: tuple[Component, ...]
+    feature_extractor: Component | None = None
+    controls: dict[str, tuple[str, ...]] = {}
+    exclude: tuple[Exclusion, ...] = ()
+    per_task_distribution: dict[str, Overrides] = {}
+
+    def for_distribution(self, label: str) -> Suite:
+        """The suite as it holds for one task distribution: its overrides applied, no other distribution left.
+
+        Raises:
+            SuiteError: the suite has no task distribution of that label.
+        """
+        chosen = tuple(component for component in self.task_distributions if component.label == label)
+        if not chosen:
+            labels = [component.label for component in self.task_distributions]
+            raise SuiteError(
+                f"suite {self.name!r} has no task distribution {label!r}.{did_you_mean(label, labels)} It has: {', '.join(labels)}"
+            )
+        overrides = self.per_task_distribution.get(label)
+        changed = {name: getattr(overrides, name) for name in overrides.model_fields_set} if overrides else {}
+        return self.model_copy(update={**changed, "task_distributions": chosen, "per_task_distribution": {}})
+
+    def arms(self) -> tuple[str, ...]:
+        """Names of the lines in figures, without regard to exclusions, in the order of the suite."""
+        names = []
+        for label in (component.label for component in self.task_distributions):
+            suite = self.for_distribution(label)
+            for learner in suite.meta_learners:
+                controls = [control for control, labels in suite.controls.items() if learner.label in labels]
+                for regularisers, augmentations in itertools.product(suite.regularisers, suite.augmentations):
+                    names += [arm_name(learner, (*regularisers, *augmentations), control) for control in ("", *controls)]
+        return tuple(dict.fromkeys(names))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; :meth:`from_dict` is its inverse."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Suite:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            SuiteError: the data are no resolved suite.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(data))
+        except (ValidationError, TypeError) as error:
+            raise SuiteError(f"not a resolved suite: {error}") from error
+
+
+def arm_name(meta_learner: Component, beside: tuple[Component, ...] = (), control: str = "") -> str:
+    """Display name of an arm: ``reptile + r1 (shuffled tasks)``; ``beside`` holds regularisers, then augmentations."""
+    parts = " + ".join(component.label for component in (meta_learner, *beside))
+    return parts + (f" ({control.replace('-', ' ')})" if control else "")
+
+
+# ------------------------------------------------------------------ reading
+def load_suite(path: str | Path, registry: Registry) -> Suite:
+    """Read and check a suite file.
+
+    Raises:
+        SuiteError: the file cannot be read or is invalid; the text has one entry per problem, with file and line.
+        PluginError: nothing is wrong with it but that it names components of broken plugins.
+    """
+    try:
+        raw = Path(path).read_bytes()
+        if len(raw) > LARGEST_FILE:
+            raise SuiteError(f"{path}: larger than {LARGEST_FILE:,} bytes, which no suite is")
+        text = raw.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SuiteError(f"{path}: no such file") from None
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise SuiteError(f"{path}:{line}: not UTF-8 text") from None
+    from bench.reading import read_suite  # YAML and JSON Schema, which a worker that is given a resolved suite does without
+
+    return read_suite(text, registry, source=str(path))

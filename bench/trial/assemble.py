@@ -1,0 +1,146 @@
+"""Trial -> the objects it names. Data sets and extractors are built once per worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import seeds
+from bench.contracts import FeatureExtractor, Metric, Parts, SampleSpec, TaskDistribution
+from bench.episodes import TaskStream
+from bench.errors import ContractError
+from bench.game.checks import check_third_order
+from bench.game.critic import Critic
+from bench.game.engine import Engine
+from bench.grid import SHUFFLED, Trial
+from bench.registry import Registry, discover
+from bench.suite import Component
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One trial's objects.
+
+    Attributes:
+        stream: the tasks it sees, with the control applied; ``plain_stream``: the same without.
+        trainer, adapter: engines for meta-training and for adaptation to held-out tasks (test-time hyperparameters).
+        outer_regularisers: those that act on the outer update.
+    """
+
+    trial: Trial
+    registry: Registry
+    stream: TaskStream
+    plain_stream: TaskStream
+    modules: Mapping[str, nn.Module]
+    trainer: Engine
+    adapter: Engine
+    outer_regularisers: tuple[Any, ...]
+    metrics: tuple[tuple[Component, Metric], ...]
+    extractor: FeatureExtractor
+    vectorised: bool
+
+    @property
+    def learner(self) -> Any:
+        """The meta-learner as it trains."""
+        return self.trainer.learner
+
+
+@cache
+def worker_registry() -> Registry:
+    """The plugins, looked up once per worker."""
+    return discover()
+
+
+@cache
+def _tasks(name: str, parameters: str) -> TaskDistribution:
+    tasks: TaskDistribution = worker_registry().create("task_distributions", name, json.loads(parameters))
+    return tasks
+
+
+@cache
+def _extractor(name: str, parameters: str, tasks_name: str, tasks_parameters: str, folder: Path) -> FeatureExtractor:
+    extractor: FeatureExtractor = worker_registry().create("feature_extractors", name, json.loads(parameters))
+    extractor.prepare(_tasks(tasks_name, tasks_parameters), folder)
+    return extractor
+
+
+def assemble(trial: Trial, artefacts: Path) -> Setup:
+    """Build everything that the trial names.
+
+    Args:
+        trial: the cell.
+        artefacts: folder in which extractors that are trained once are kept.
+
+    Raises:
+        ContractError: the components do not work together; DataError: data are missing; MetricError: a bad extractor.
+    """
+    registry = worker_registry()
+    tasks = _tasks(*_spelled(trial.task_distribution))
+    modules = _modules(trial, registry, tasks.sample_spec)
+    penalties, outer_regularisers = {}, []
+    for component in trial.regularisers:
+        regulariser = registry.create("regularisers", component.name, component.parameters)
+        if hasattr(regulariser, "penalty"):
+            penalties[component.label] = regulariser
+        else:
+            outer_regularisers.append(regulariser)
+    loss = registry.create("gan_losses", trial.gan_loss.name, trial.gan_loss.parameters) if trial.gan_loss else None
+    parts = Parts(modules=modules, critic=Critic, loss=loss, penalties=penalties)
+
+    def engine(**test: Mapping[str, Any]) -> Engine:
+        learner = registry.create("meta_learners", trial.meta_learner.name, {**trial.meta_learner.parameters, **test.get("learner", {})})
+        rules = registry.create("games", trial.game.name, {**trial.game.parameters, **test.get("game", {})})
+        check_third_order(modules, penalties.values(), getattr(learner, "order", 1))
+        return Engine(
+            rules.bind(parts),
+            learner,
+            adaptation_steps=trial.protocol["adaptation_steps"]["train"],
+            vectorise=all(getattr(part, "vectorised", True) for part in (learner, rules, loss, *penalties.values())),
+            task_chunk=trial.protocol["task_chunk"],
+        )
+
+    trainer = engine()
+    name = [trial.task_distribution.name, trial.task_distribution.parameters]
+    streams = [
+        TaskStream(tasks, name, seed=trial.seed, protocol=dict(trial.protocol), shuffled=shuffled, device=trial.device)
+        for shuffled in (trial.control == SHUFFLED, False)
+    ]
+    return Setup(
+        trial=trial,
+        registry=registry,
+        stream=streams[0],
+        plain_stream=streams[1],
+        modules=modules,
+        trainer=trainer,
+        adapter=engine(learner=trial.meta_learner.test, game=trial.game.test),
+        outer_regularisers=tuple(outer_regularisers),
+        metrics=tuple((component, registry.create("metrics", component.name, component.parameters)) for component in trial.metrics),
+        extractor=_extractor(*_spelled(trial.feature_extractor), *_spelled(trial.task_distribution), artefacts),
+        vectorised=trainer.vectorise,
+    )
+
+
+def _spelled(component: Component) -> tuple[str, str]:
+    return component.name, json.dumps(component.parameters, sort_keys=True)
+
+
+def _modules(trial: Trial, registry: Registry, spec: SampleSpec) -> dict[str, nn.Module]:
+    """One module per player, initialised from (suite seed, replicate, player): the same for every learner."""
+    network = registry.create("networks", trial.network.name, trial.network.parameters)
+    roles = registry.component("games", trial.game.name).attributes["roles"]
+    modules = {}
+    for player, role in roles.items():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds.key("initialisation", trial.seed, trial.replicate, player) % 2**63)
+            module = network.build(role, spec)
+        if not isinstance(module, nn.Module):
+            raise ContractError(f"network {trial.network.name!r} must build an nn.Module for the {role}, got {type(module).__name__}")
+        modules[player] = module.to(trial.device)
+    return modules

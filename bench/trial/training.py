@@ -1,0 +1,151 @@
+"""The outer loop: until the budget is spent, with curves, checkpoints and a watch for divergence."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.episodes import TaskStream
+from bench.game.engine import Engine
+from bench.game.outer import Outer
+from bench.store import load_tree, save_tree, tree_metadata
+from bench.trees import Tree, flatten, leaves, unflatten
+from bench.trial.rows import Rows
+
+CURVE_POINTS = 60  # along the budget: enough for a smooth line, few enough to store for every trial
+CHECKPOINT_SECONDS = 20.0
+
+
+@dataclass
+class Training:
+    """Where meta-training stands; all of it is in a checkpoint, so that a resumed trial has the numbers of an undisturbed one.
+
+    Attributes:
+        spent: of the budget's axis.
+        gradient_evaluations, samples_seen, seconds: costs so far.
+        validations, points: how many points of the meta-val and meta-train curves are taken.
+        diverged: why training stopped early; empty where it did not.
+    """
+
+    meta: Tree
+    outer: Outer
+    step: int = 0
+    spent: float = 0.0
+    gradient_evaluations: int = 0
+    samples_seen: int = 0
+    seconds: float = 0.0
+    validations: int = 0
+    points: int = 0
+    diverged: str = ""
+    rows: Rows = field(default_factory=Rows)
+
+
+def meta_train(
+    engine: Engine,
+    stream: TaskStream,
+    meta: Tree,
+    outer: Outer,
+    *,
+    replicate: int,
+    axis: str,
+    amount: float,
+    validations: int = 0,
+    validate: Callable[[Tree, int], Rows] | None = None,
+    checkpoint: Path | None = None,
+    on_progress: Callable[[float], None] = lambda progress: None,
+) -> Training:
+    """Outer steps until ``amount`` of ``axis`` (``outer_steps`` or ``gradient_evaluations``) is spent, or the numbers diverge.
+
+    Args:
+        engine: trains its learner.
+        stream: where episodes come from.
+        meta: start.
+        outer: the outer optimiser.
+        replicate: which meta-train tasks.
+        axis, amount: the budget.
+        validations: how often, evenly over the budget, ``validate(meta, outer_step)`` is called; its cost is not charged.
+        validate: measures on meta-val.
+        checkpoint: file to save to now and then, and to go on from where it exists.
+        on_progress: told the share of the budget that is spent.
+
+    Returns:
+        The end of training.
+    """
+    training = Training(meta, outer)
+    if checkpoint is not None and checkpoint.exists():
+        _resume(training, engine, checkpoint)
+    saved = time.monotonic()
+    while training.spent < amount and not training.diverged:
+        _validate_if_due(training, amount, validations, validate)
+        began = time.perf_counter()
+        _outer_step(training, engine, stream, replicate, axis, amount)
+        training.seconds += time.perf_counter() - began
+        on_progress(min(1.0, training.spent / amount))
+        if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            save_checkpoint(checkpoint, training, engine)
+            saved = time.monotonic()
+    if not training.diverged and amount:
+        _validate_if_due(training, amount, validations, validate)
+    if checkpoint is not None:
+        save_checkpoint(checkpoint, training, engine)
+    return training
+
+
+def _validate_if_due(training: Training, amount: float, validations: int, validate: Callable[[Tree, int], Rows] | None) -> None:
+    due = validations and training.spent >= amount * training.validations / validations
+    if validate is not None and due and training.validations <= validations:
+        training.rows.extend(validate(training.meta, training.step))
+        training.validations += 1
+
+
+def _outer_step(training: Training, engine: Engine, stream: TaskStream, replicate: int, axis: str, amount: float) -> None:
+    step, outer = training.step, training.outer
+    outer.step, outer.progress = step, min(1.0, training.spent / amount)
+    episodes, draws = stream.training(replicate, step)
+    engine.watched = {} if training.points <= outer.progress * CURVE_POINTS else None
+    training.points = int(outer.progress * CURVE_POINTS) + 1
+    gradients, samples = engine.gradient_evaluations, engine.samples_seen
+    training.meta, _ = engine.outer_step(training.meta, episodes, outer, draws)
+    training.step += 1
+    training.gradient_evaluations += engine.gradient_evaluations - gradients
+    training.samples_seen += engine.samples_seen - samples
+    training.spent = training.step if axis == "outer_steps" else training.gradient_evaluations
+    for name, value in (engine.watched or {}).items():
+        training.rows.add(split="meta-train", outer_step=step, metric=name, value=value)
+    engine.watched = None
+    if not _finite(training.meta):
+        training.diverged = f"nan_param at outer step {step} of meta-training"
+
+
+def _finite(tree: Tree) -> bool:
+    return bool(torch.stack([leaf.isfinite().all() for _, leaf in leaves(tree) if leaf.is_floating_point()]).all())
+
+
+def save_checkpoint(path: Path, training: Training, engine: Engine) -> None:
+    """Everything that the next outer step depends on, as safetensors; written atomically."""
+    tensors = flatten({"meta": training.meta, "outer": training.outer.state, "state": engine.state})
+    plain = {
+        name: getattr(training, name)
+        for name in ("step", "spent", "gradient_evaluations", "samples_seen", "seconds", "validations", "points", "diverged")
+    }
+    save_tree(path, tensors, metadata={"training": json.dumps({**plain, "rows": training.rows.columns})})
+
+
+def _resume(training: Training, engine: Engine, path: Path) -> None:
+    tree = unflatten({name: tensor.to(_device(engine)) for name, tensor in load_tree(path).items()})
+    plain: Mapping[str, Any] = json.loads(tree_metadata(path)["training"])
+    training.meta, training.outer.state, engine.state = tree.get("meta", {}), tree.get("outer", {}), tree.get("state", {})
+    training.rows = Rows(plain["rows"])
+    for name, value in plain.items():
+        if name != "rows":
+            setattr(training, name, value)
+
+
+def _device(engine: Engine) -> torch.device:
+    return next(next(iter(engine.modules.values())).parameters()).device
