@@ -271,7 +271,9 @@ def _report(planned: Planned, suite_path: Path, *, fresh: bool) -> str:
         return f"Nothing to run. Report: {page}"
     from bench.reporting import report
 
-    paths = report(planned.results, registry=planned.registry, command=_command(suite_path, RunOptions()))
+    # A path of this machine would be of no use to a reader elsewhere, and says where the user lives.
+    shown = Path(suite_path.name) if suite_path.is_absolute() else suite_path
+    paths = report(planned.results, registry=planned.registry, command=_command(shown, RunOptions()))
     return f"Report: {next(path for path in paths if path.suffix == '.html')}"
 
 

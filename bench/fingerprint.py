@@ -1,6 +1,6 @@
 """Content hash of a task distribution's data, in a process of its own: planning never imports a plugin.
 
-``python -m bench.fingerprint '["omniglot", {"size": 28}]' --output FILE``
+``python -m bench.fingerprint '["omniglot", {"size": 28}]' --plugins builtin --output FILE``
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from bench.loading import reason_of
 from bench.registry import discover
 
 
-def fingerprint(name: str, parameters: dict[str, Any]) -> dict[str, str]:
+def fingerprint(name: str, parameters: dict[str, Any], *, plugins: str) -> dict[str, str]:
     """``{"fingerprint": ..., "error": ...}``, one of them empty; both where everything is in the code."""
     try:
-        return {"fingerprint": str(discover().create("task_distributions", name, parameters).fingerprint()), "error": ""}
+        return {"fingerprint": str(discover(plugins).create("task_distributions", name, parameters).fingerprint()), "error": ""}
     except BenchError as error:
         return {"fingerprint": "", "error": str(error)}
     except KeyboardInterrupt:
@@ -32,9 +32,10 @@ def main() -> None:
     """Write the record and leave at once: threads and exit handlers of the plugin get no say."""
     parser = argparse.ArgumentParser(prog="python -m bench.fingerprint", description="Content hash of a task distribution's data.")
     parser.add_argument("spelling", type=json.loads, help="JSON: [name, {hyperparameter: value}]")
+    parser.add_argument("--plugins", required=True, help="entry points that may be used, separated by commas")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    options.output.write_text(json.dumps(fingerprint(*options.spelling)), encoding="utf-8")
+    options.output.write_text(json.dumps(fingerprint(*options.spelling, plugins=options.plugins)), encoding="utf-8")
     os._exit(0)
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
@@ -95,13 +96,16 @@ def _unless_touched(kind: str, files: Iterable[Path], compute: Callable[[], str]
 
 
 # ------------------------------------------------------------------ data
-def data_fingerprint(content: str, name: str, parameters: Mapping[str, Any], *, timeout: float = DATA_TIMEOUT) -> str:
+def data_fingerprint(
+    content: str, name: str, parameters: Mapping[str, Any], *, plugins: Iterable[str], timeout: float = DATA_TIMEOUT
+) -> str:
     """``fingerprint()`` of the task distribution ``name``, taken in a subprocess unless code, parameters and data files are unchanged.
 
     Args:
         content: content hash of its plugin.
         name: component of the family ``task_distributions``.
         parameters: its hyperparameters; those that are paths, and ``BENCH_DATA``, are where data may change.
+        plugins: entry points that the subprocess may use, so that it need not ask the broken ones again.
         timeout: seconds for reading the data.
 
     Raises:
@@ -112,7 +116,7 @@ def data_fingerprint(content: str, name: str, parameters: Mapping[str, Any], *, 
     files = files_of({place: Path(place).resolve() for place in places})
 
     def compute() -> str:
-        answer = isolated("bench.fingerprint", spelling, timeout=timeout)
+        answer = isolated("bench.fingerprint", spelling, "--plugins", ",".join(plugins), timeout=timeout)
         if isinstance(answer, str):
             raise DataError(f"task distribution {name!r}: reading its data {answer}")
         if answer["error"]:
@@ -133,13 +137,14 @@ def cache_folder() -> Path:
 
 def _keep(place: Path, text: str) -> None:
     """Write atomically; a cache that cannot be written costs time, nothing else."""
+    partial = place.with_name(f"{place.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False, encoding="utf-8") as partial:
-            partial.write(text)
-        os.replace(partial.name, place)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, place)
     except OSError:
-        return
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def record_of(point: EntryPoint, content: str, *, timeout: float = PROBE_TIMEOUT, refresh: bool = False) -> dict[str, Any]:
@@ -177,11 +182,9 @@ def _probing_hash() -> str:
 
 def _surroundings() -> str:
     """Changes when something is installed or removed."""
-    seen = []
-    for entry in sys.path:
-        if entry and Path(entry).is_dir() and not Path(entry).samefile(Path.cwd()):
-            seen.append(f"{entry}:{Path(entry).stat().st_mtime_ns}")
-    return sha256("\n".join(seen).encode()).hexdigest()
+    # The current folder changes with every result written into it, and its place on the path says nothing.
+    folders = {Path(entry).resolve() for entry in sys.path if entry and Path(entry).is_dir()} - {Path.cwd()}
+    return sha256("\n".join(sorted(f"{folder}:{folder.stat().st_mtime_ns}" for folder in folders)).encode()).hexdigest()
 
 
 def _probe(point: EntryPoint, timeout: float) -> dict[str, Any]:

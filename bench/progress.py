@@ -26,8 +26,8 @@ class Progress:
         self.stream = stream or sys.stderr
         self.done: Counter[str] = Counter()
         self.running: dict[str, tuple[Trial, float]] = {}
-        self._spent_expected = 0.0
-        self._began = time.monotonic()
+        self._finished_expected = 0.0
+        self._finished_seconds = 0.0
         self._live: Any = None
         if self.stream.isatty():
             from rich.console import Console
@@ -53,7 +53,8 @@ class Progress:
         """A cell has its outcome."""
         self.running.pop(trial.trial_id, None)
         self.done[str(row["status"])] += 1
-        self._spent_expected += self.expected.get(trial.trial_id, 0.0)
+        self._finished_expected += self.expected.get(trial.trial_id, 0.0)
+        self._finished_seconds += float(row.get("seconds") or 0.0)
         cell = trial.cell()
         seconds = f" {row['seconds']:.1f} s" if row.get("seconds") else ""
         reason = f": {row['reason']}" if row.get("reason") else ""
@@ -81,9 +82,9 @@ class Progress:
         if done >= self.total:
             return "done"
         total = sum(self.expected.values())
-        elapsed = time.monotonic() - self._began
-        scale = elapsed * self.slots / self._spent_expected if self._spent_expected > 0 else 1.0
-        return f"about {spell_seconds((total - self._spent_expected) * scale / self.slots)} left"
+        prior = total / 10  # the first few cells should not overturn the expectation
+        scale = (self._finished_seconds + prior) / (self._finished_expected + prior) if total else 1.0
+        return f"about {spell_seconds((total - self._finished_expected) * scale / self.slots)} left"
 
 
 def spell_seconds(seconds: float) -> str:

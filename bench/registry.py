@@ -174,7 +174,8 @@ class Registry:
             return ""
         key = json.dumps([name, parameters], sort_keys=True)
         if key not in self._data:  # asked for by every trial, and data do not change while a command runs
-            self._data[key] = data_fingerprint(self._plugin_of(info).content_hash, name, parameters)
+            usable = [plugin.name for plugin in self.plugins if plugin.status == "ok"]
+            self._data[key] = data_fingerprint(self._plugin_of(info).content_hash, name, parameters, plugins=usable)
         return self._data[key]
 
     def _plugin_of(self, info: ComponentInfo) -> Plugin:

@@ -99,7 +99,7 @@ class Files:
     def fingerprint(self):
         from bench.errors import DataError
         if not self.path: raise DataError("no path given: set path")
-        return open(self.path).read()
+        return __import__('pathlib').Path(self.path).read_text()
 
 class Energy:
     kinds: ClassVar = ("image", "points")

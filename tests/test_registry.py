@@ -151,7 +151,7 @@ def test_a_failing_observer_is_logged_and_harms_nothing(lone, caplog):
     source = """
     @hookimpl
     def bench_suite_finished(results, rows):
-        open(results, "w").write(str(rows))
+        __import__("pathlib").Path(results).write_text(str(rows))
         raise ValueError("observed")
     """
     write_distribution(site, "bench-watch", {"bench_watch.py": source}, entry="watch")

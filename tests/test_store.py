@@ -228,6 +228,16 @@ def test_a_ledger_torn_at_any_byte_of_its_last_line_loses_that_line_only(folder)
         assert ledger.damage == []
 
 
+def test_a_last_line_that_lacks_its_newline_only_is_kept_by_the_next_writer(folder):
+    filled(folder)
+    with Store.open(folder) as store:
+        store.drop([A])
+    path = folder / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    Store.open(folder).close()
+    assert list(read_ledger(folder).planned()) == [B]
+
+
 HOSTILE = [
     b"\x00\xff\xfe not json",
     b"[" * 100_000,

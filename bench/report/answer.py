@@ -38,17 +38,9 @@ class Answer:
 
 
 def answers(estimates: Estimates) -> list[Answer]:
-    """One answer per slice and set of regularisers in which both arms have cells, in the order of the suite."""
+    """One answer per slice and pair of arms, in the order of the suite."""
     study = estimates.study
-    return [_answer(estimates, slice_, pair) for slice_ in study.slices for pair in pairs(study, slice_)]
-
-
-def pairs(study: Study, slice_: Slice) -> list[tuple[Arm, Arm]]:
-    """The arms of the primary comparison, with equal regularisers: those without any first."""
-    first, second = (str(label) for label in study.primary["compare"])
-    real = [arm for arm in study.arms_of(slice_) if not arm.control]
-    found = [(a, b) for a in real if a.meta_learner == first for b in real if b.meta_learner == second and a.regularisers == b.regularisers]
-    return sorted(found, key=lambda pair: pair[0].regularisers != "")
+    return [_answer(estimates, slice_, pair) for slice_ in study.slices for pair in study.compared(slice_)]
 
 
 def settings_sentence(study: Study) -> str:

@@ -118,14 +118,16 @@ def _measured(study: Study, slice_: Slice) -> str:
 def _budget(budget: Mapping[str, Any]) -> str:
     parts = [f"{quantity(float(v))} {k.replace('_', ' ')}" for k, v in budget.items() if k != "warm_start" and v is not None]
     warm = [f"{quantity(float(v))} of {k}" for k, v in (budget.get("warm_start") or {}).items()]
-    return ", ".join(parts) + (f"; warm start {', '.join(warm)}, shared by the arms and charged to each that uses it" if warm else "")
+    return ", ".join(parts) + (
+        f"; warm start {', '.join(warm)}, part of it: shared by the arms, charged to each that uses it" if warm else ""
+    )
 
 
 def _extractor(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> str:
     """Name, certificate and fingerprint where the run recorded them, else what the suite asked for."""
     record = (provenance.get("extractors") or {}).get(slice_.task_distribution)
     if not isinstance(record, Mapping):
-        return compact(study.setting(slice_, "feature_extractor") or "auto")
+        return ", ".join(labels([study.setting(slice_, "feature_extractor") or "auto"]))
     certificate = record.get("certificate") or {}
     said = f"certificate: {compact(certificate)}" if certificate else "no certificate"
     return f"{record.get('name', 'unnamed')}; {said}; fingerprint {record.get('fingerprint', 'unknown')}"
@@ -190,9 +192,9 @@ def _samples(results: Path, study: Study, styles: Mapping[str, Look]) -> tuple[B
         without = [arm.name for arm in study.arms_of(slice_) if arm.name not in samples]
         if without:
             blocks.append(Paragraph(f"No samples of replicate {replicate}: {', '.join(without)}."))
-        asked = {str(label) for label in study.primary["compare"]}
+        compared = {arm.name for pair in study.compared(slice_)[:1] for arm in pair}
         grids = [(a, arm_grid(slice_, a, samples[a.name], styles)) for a in study.arms_of(slice_) if a.name in samples]
-        main = tuple(p for a, p in grids if p and a.meta_learner in asked and not a.regularisers)
+        main = tuple(p for a, p in grids if p and compared & {a.name, a.twin})
         rest = tuple(p for a, p in grids if p and p not in main)
         blocks += [Gallery(main, wide=True)] if main else []
         blocks += [Gallery(rest, wide=True, folded=f"Samples of {len(rest)} other arms on {slice_.label}")] if rest else []
@@ -238,5 +240,6 @@ def _flatten(key: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         return [(f"{key}: {name}", compact(inner)) for name, inner in value.items()]
     if isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(v, Mapping) for v in value):
-        return [(f"{key} {i}", compact(inner)) for i, inner in enumerate(value, 1)]
+        names = [key] if len(value) == 1 else [f"{key} {i}" for i in range(1, len(value) + 1)]
+        return [pair for name, inner in zip(names, value, strict=True) for pair in _flatten(name, inner)]
     return [(key, number(value) if isinstance(value, float) else compact(value))]

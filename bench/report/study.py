@@ -1,6 +1,7 @@
 """What a report is about: the cells of a suite, their measurements, and how they are grouped and named.
 
-A *slice* is a set of cells that differ only in the arm (meta-learner, its regularisers, its control) and the replicate.
+A *slice* is a set of cells that differ only in the arm (meta-learner, its regularisers and augmentations, its control)
+and the replicate.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ STATUSES = ("ok", "diverged", "failed", "oom", "timeout", "infra", "skipped", "r
 CONTROL = "shuffled-tasks"
 _COLLAPSE = ("vendi", "pairwise", "recall", "coverage", "modes", "reverse-kl", "high-quality", "precision", "density")
 _MEMORISATION = ("novelty", "energy-gap", "to-support", "memor")
-_OTHER_FAMILIES = ("game", "network", "gan_loss", "augmentations")
+_OTHER_FAMILIES = ("game", "network", "gan_loss")
 _CELL = (
     "trial_id", "suite", "arm", "game", "task_distribution", "network", "gan_loss", "meta_learner", "regularisers", "augmentations",
     "control", "replicate", "status", "reason", "seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops",
@@ -58,14 +59,15 @@ class Arm:
 
     Attributes:
         name: display name.
-        meta_learner, regularisers: labels that make it up.
+        meta_learner: its label.
+        beside: its regularisers and its augmentations, ``("", "")`` for the plain learner.
         control: name of the control, ``''`` for a real arm.
         twin: name of the arm that a control stands beside, else ``''``.
     """
 
     name: str
     meta_learner: str
-    regularisers: str
+    beside: tuple[str, str]
     control: str
     twin: str
 
@@ -107,17 +109,27 @@ class Study:
     def arms(self) -> tuple[Arm, ...]:
         """Every arm of the suite in its order: learner, then its regularised variants, then its control."""
         order = labels(self.suite.get("meta_learners"))
-        rows = self.cells[["arm", "meta_learner", "regularisers", "control"]].drop_duplicates().to_dict("records")
-        real = {(r["meta_learner"], r["regularisers"]): r["arm"] for r in rows if not r["control"]}
+        rows = self.cells.drop_duplicates("arm")
+        names, learners, controls = (rows[column].astype(str) for column in ("arm", "meta_learner", "control"))
+        beside = list(zip(rows["regularisers"].astype(str), rows["augmentations"].astype(str), strict=True))
+        parts = list(zip(names, learners, beside, controls, strict=True))
+        real = {(learner, extra): name for name, learner, extra, control in parts if not control}
         arms = [
-            Arm(
-                r["arm"], r["meta_learner"], r["regularisers"], r["control"],
-                real.get((r["meta_learner"], r["regularisers"]), "") if r["control"] else "",
-            )
-            for r in rows
-        ]  # fmt: skip
+            Arm(name, learner, extra, control, real.get((learner, extra), "") if control else "") for name, learner, extra, control in parts
+        ]
         rank = {name: i for i, name in enumerate(order)}
-        return tuple(sorted(arms, key=lambda a: (rank.get(a.meta_learner, len(rank)), bool(a.control), a.regularisers != "", a.name)))
+        return tuple(sorted(arms, key=lambda a: (rank.get(a.meta_learner, len(rank)), bool(a.control), any(a.beside), a.name)))
+
+    def compared(self, slice_: Slice) -> list[tuple[Arm, Arm]]:
+        """The primary comparison in a slice: the two arms that the suite names, or one pair for each way to regularise two learners."""
+        first, second = (str(label) for label in self.primary["compare"])
+        arms = self.arms_of(slice_)
+        real = [arm for arm in arms if not arm.control]
+        pairs = [(a, b) for a in real if a.meta_learner == first for b in real if b.meta_learner == second and a.beside == b.beside]
+        if not pairs:
+            named = {arm.name: arm for arm in arms}
+            pairs = [(named[first], named[second])] if first in named and second in named else []
+        return sorted(pairs, key=lambda pair: any(pair[0].beside))
 
     def in_slice(self, table: pd.DataFrame, slice_: Slice) -> pd.DataFrame:
         """The rows of ``table`` that belong to a slice."""

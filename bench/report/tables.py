@@ -90,8 +90,8 @@ def convergence_table(estimates: Estimates, slice_: Slice) -> Table:
     study = estimates.study
     primary = str(study.primary["metric"])
     arms = study.arms_of(slice_)
-    wanted = str(study.primary["compare"][1])
-    baseline = next((a.name for a in arms if a.meta_learner == wanted and not a.control and not a.regularisers), arms[0].name)
+    compared = study.compared(slice_)
+    baseline = compared[0][1].name if compared else arms[0].name
     steps = study.steps_of(slice_, primary)
     rows, data = [], []
     for arm in arms:

@@ -36,6 +36,11 @@ _LATEX = {
     "…": r"\ldots{}",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
+    "⟨": r"$\langle$",
+    "⟩": r"$\rangle$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "→": r"$\rightarrow$",
 }
 _MARKDOWN = re.compile(r"([\\`*_\[\]|<>#~])")
 

@@ -109,7 +109,7 @@ def _mend(descriptor: int, content: bytes) -> bytes:
     if not tail:
         return content
     try:
-        Ledger().apply(json.loads(tail))
+        json.loads(tail)
     except (ValueError, RecursionError):
         content = head + newline
         os.ftruncate(descriptor, len(content))

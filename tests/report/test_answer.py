@@ -124,3 +124,20 @@ def test_the_table_repeats_the_numbers_of_the_sentence():
     row = answer_table(subject, found).data.iloc[0]
     assert (row["difference"], row["low"], row["high"]) == (found[0].contrast.value, found[0].contrast.low, found[0].contrast.high)
     assert row["difference_to_control"] == found[0].control.value
+
+
+def test_a_suite_may_compare_two_arms_by_name():
+    table = frame(gain=1.0, control_gain=0.0, noise=0.05)
+    primary = {"metric": "energy", "adaptation_step": 10, "compare": ["reptile", "reptile (shuffled tasks)"]}
+    answer = only_answer(table, primary=primary)
+    assert [arm.name for arm in answer.arms] == ["reptile", "reptile (shuffled tasks)"]
+    assert answer.contrast.verdict == 1
+
+
+def test_learners_are_compared_once_for_each_set_of_regularisers_that_both_have():
+    table = frame(gain=1.0)
+    clipped = table[table["arm"] == "finetune"].copy()
+    clipped["arm"], clipped["regularisers"] = "finetune + outer-clip", "outer-clip"
+    clipped["trial_id"] = clipped["trial_id"] + "-clipped"
+    found = answers(Estimates(study(synthetic.pd.concat([table, clipped]))))
+    assert [answer.arms[0].name for answer in found] == ["reptile", "reptile + outer-clip"]
