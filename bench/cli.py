@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster, or 'auto'")
     run.add_argument("--debug", action="store_true", help="one cell in the foreground, exceptions shown; nothing enters the ledger")
 
-    plan = _verb(verbs, "plan", _plan, "what a run would cost; runs nothing", "bench plan suites/fewshot.yaml\nbench plan suites/fewshot.yaml --json")
+    plan = _verb(
+        verbs, "plan", _plan, "what a run would cost; runs nothing", "bench plan suites/fewshot.yaml\nbench plan suites/fewshot.yaml --json"
+    )
     _selects(plan)
     plan.add_argument("--jobs", type=_positive, metavar="N", help="cells at the same time (default: cores of this machine)")
     plan.add_argument("--json", action="store_true", help="print JSON")
@@ -109,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     kinds = plugins.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
     listing = _verb(kinds, "list", _plugins_list, "every component by family", "bench plugins list\nbench plugins list --json")
     listing.add_argument("--json", action="store_true", help="print JSON")
-    info = _verb(kinds, "info", _plugins_info, "a component's hyperparameters, or a plugin", "bench plugins info maml\nbench plugins info builtin")
+    info = _verb(
+        kinds, "info", _plugins_info, "a component's hyperparameters, or a plugin", "bench plugins info maml\nbench plugins info builtin"
+    )
     info.add_argument("name", help="component or plugin")
     info.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -133,7 +137,9 @@ def _selects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="results folder (default: results/<suite name>)")
     parser.add_argument("-k", dest="select", metavar="EXPR", help="cells whose labels match: words with and, or, not, brackets")
     parser.add_argument("--quick", action="store_true", help="one replicate, a twentieth of the budget; a results folder of its own")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where trials compute (default: a GPU if there is one)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where trials compute (default: a GPU if there is one)"
+    )
 
 
 def _positive(text: str) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bench.game.critic import Critic
     from bench.game.draws import Draws
-    from bench.game.engine import Engine, Rollout
+    from bench.game.engine import Engine
     from bench.game.outer import Outer
 
 __all__ = [
@@ -76,7 +76,9 @@ def rate_of(rates: Rates, player: str) -> float:
     """
     if isinstance(rates, Mapping):
         if player not in rates:
-            raise ContractError(f"no learning rate for player {player!r}: got rates for {', '.join(rates) or 'nobody'}; give one number or one per player")
+            raise ContractError(
+                f"no learning rate for player {player!r}: got rates for {', '.join(rates) or 'nobody'}; give one number or one per player"
+            )
         return rates[player]
     return rates
 
@@ -269,9 +271,7 @@ class MetaLearner(Protocol):
     def weights(self, meta: Tree, params: Tree) -> Tree:
         """What the networks run with, ``{player: {name: tensor}}``."""
 
-    def update(
-        self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree
-    ) -> tuple[Tree, Tree]:
+    def update(self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree) -> tuple[Tree, Tree]:
         """One adaptation step of ONE player: new params and inner state, same names, shapes and dtypes."""
 
     def deploy(self, meta: Tree, params: Tree, inner: Tree) -> Tree:

@@ -78,7 +78,9 @@ def quick(suite: Suite) -> Suite:
         return budget.model_copy(update={budget.axis: amount, "warm_start": warm})
 
     def small_protocol(protocol: Any) -> Any:
-        tasks = protocol.tasks.model_copy(update={"meta_val": min(2, protocol.tasks.meta_val), "meta_test": min(6, protocol.tasks.meta_test)})
+        tasks = protocol.tasks.model_copy(
+            update={"meta_val": min(2, protocol.tasks.meta_val), "meta_test": min(6, protocol.tasks.meta_test)}
+        )
         return protocol.model_copy(update={"tasks": tasks, "validations": min(1, protocol.validations)})
 
     overrides = {}
@@ -146,7 +148,9 @@ def plan_text(planned: Planned, *, jobs: int | None = None, as_json: bool = Fals
     lines += [f"  {label}: {arm} x {count}" for (label, arm), count in counts.items()]
     lines += [f"  skipped x {count}: {reason}" for reason, count in plan.skipped.items()]
     basis = "from cells that have run" if plan.measured > 0.5 else "a first guess; it improves with the first finished cells"
-    lines.append(f"time: {spell_seconds(seconds)} of one core, {spell_seconds(seconds / slots)} on {slots} ({basis})" if seconds else "time: none")
+    lines.append(
+        f"time: {spell_seconds(seconds)} of one core, {spell_seconds(seconds / slots)} on {slots} ({basis})" if seconds else "time: none"
+    )
     lines.append(f"disk: about {plan.bytes / 1e6:.0f} MB in {planned.results}")
     return "\n".join([*lines, *(f"decides: {sentence}" for sentence in decisions)])
 
@@ -257,7 +261,13 @@ def _device(asked: str) -> str:
 def _command(suite_path: Path, options: RunOptions) -> str:
     words = ["bench", "run", str(suite_path)]
     defaults = RunOptions()
-    for name, flag in (("output", "--output"), ("jobs", "--jobs"), ("executor", "--executor"), ("address", "--address"), ("device", "--device")):
+    for name, flag in (
+        ("output", "--output"),
+        ("jobs", "--jobs"),
+        ("executor", "--executor"),
+        ("address", "--address"),
+        ("device", "--device"),
+    ):
         if getattr(options, name) != getattr(defaults, name):
             words += [flag, str(getattr(options, name))]
     words += ["--quick"] * options.quick + (["-k", options.select] if options.select else [])
@@ -290,4 +300,3 @@ def _debug(planned: Planned, say: Any) -> ExitCode:
     say(json.dumps({key: value for key, value in row.items() if key != "artefacts"}, indent=1))
     say(f"{len(measurements['value'])} measurements; artefacts in {folder}/trials/{trial.trial_id}")
     return ExitCode.OK
-

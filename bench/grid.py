@@ -127,7 +127,9 @@ def select(trials: list[Trial], expression: str) -> list[Trial]:
 def _cells(suite: Suite, distribution: Component, replicate: int, registry: Registry, device: str) -> Iterator[Trial]:
     """Controls stand beside the first set of regularisers and augmentations only, the one that the others vary."""
     learners = [(learner, "") for learner in suite.meta_learners]
-    learners += [(learner, control) for control, labels in suite.controls.items() for learner in suite.meta_learners if learner.label in labels]
+    learners += [
+        (learner, control) for control, labels in suite.controls.items() for learner in suite.meta_learners if learner.label in labels
+    ]
     plain = (suite.regularisers or ((),))[0], (suite.augmentations or ((),))[0]
     for game, network, loss, regularisers, augmentations, (learner, control) in itertools.product(
         suite.games, suite.networks, suite.gan_losses or (None,), suite.regularisers or ((),), suite.augmentations or ((),), learners
@@ -273,9 +275,7 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         "warm": warm_key,
     }
     amount = {"axis": trial.budget["axis"], "amount": trial.budget["amount"]}
-    return replace(
-        trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), warm_key=warm_key, features_key=features_key
-    )
+    return replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), warm_key=warm_key, features_key=features_key)
 
 
 def _hash(content: Any) -> str:
@@ -303,7 +303,9 @@ def _matches(expression: str, text: str) -> bool:
 
     def inverse() -> bool:
         if not tokens or tokens[0] in ("and", "or", ")"):
-            raise NothingSelectedError(f"-k {expression!r} cannot be read; write words joined by and, or, not, for example 'reptile and not wasserstein'")
+            raise NothingSelectedError(
+                f"-k {expression!r} cannot be read; write words joined by and, or, not, for example 'reptile and not wasserstein'"
+            )
         token = tokens.pop(0)
         if token == "not":
             return not inverse()

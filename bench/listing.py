@@ -27,7 +27,9 @@ def plugins_text(registry: Registry) -> str:
                 lines.append(f"  {name:<{width}}  {info.doc.splitlines()[0] if info.doc else ''}  [{info.plugin}]")
     lines.append("plugins:")
     for plugin in registry.plugins:
-        lines.append(f"  {plugin.name} ({plugin.distribution} {plugin.version}): {plugin.status}" + (f": {plugin.reason}" if plugin.reason else ""))
+        lines.append(
+            f"  {plugin.name} ({plugin.distribution} {plugin.version}): {plugin.status}" + (f": {plugin.reason}" if plugin.reason else "")
+        )
         lines += [f"    {family} {name}: {reason}" for (family, name), reason in plugin.broken.items()]
     return "\n".join(lines)
 
@@ -54,7 +56,11 @@ def info_text(registry: Registry, name: str) -> str:
     if plugins:
         plugin = plugins[0]
         head = f"{plugin.name} ({plugin.distribution} {plugin.version}), {plugin.status}" + (f": {plugin.reason}" if plugin.reason else "")
-        facts = [f"entry point: {plugin.entry_point}", f"editable: {'yes' if plugin.editable else 'no'}", f"content hash: {plugin.content_hash[:16]}"]
+        facts = [
+            f"entry point: {plugin.entry_point}",
+            f"editable: {'yes' if plugin.editable else 'no'}",
+            f"content hash: {plugin.content_hash[:16]}",
+        ]
         offers = [f"{info.family}: {info.name}" for info in plugin.components]
         return "\n".join([head, *facts, *offers])
     return "\n\n".join(_component_text(info) for info in _components(registry, name))

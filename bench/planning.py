@@ -99,7 +99,10 @@ def _guess(trial: Trial, kind: str) -> float:
     steps = protocol["adaptation_steps"]
     per_step = 2 * protocol["task_batch"] * (steps["train"] + 1)
     evaluations = budget["amount"] * (per_step if budget["axis"] == "outer_steps" else 1)
-    tested = protocol["tasks"]["meta_test"] * max(steps["test"]) * 2 + protocol["tasks"]["meta_val"] * trial.primary_step * 2 * protocol["validations"]
+    tested = (
+        protocol["tasks"]["meta_test"] * max(steps["test"]) * 2
+        + protocol["tasks"]["meta_val"] * trial.primary_step * 2 * protocol["validations"]
+    )
     return 1.0 + evaluations * GUESS[kind] + tested * GUESS_EVALUATION[kind] / 2
 
 
@@ -115,7 +118,9 @@ def decidable(suite: Any, trials: Sequence[Trial], results: Path) -> list[str]:
     warning = replication_warning(suite.replicates)
     general = warning or f"{suite.replicates} replicates per arm"
     if not (results / "ledger.jsonl").is_file():
-        return [f"{general}; run one pass (or --quick) and plan again to see the smallest difference in {metric} that this suite can detect"]
+        return [
+            f"{general}; run one pass (or --quick) and plan again to see the smallest difference in {metric} that this suite can detect"
+        ]
     from bench.frame import load_results
     from bench.stats import detectable_difference, spread_of_difference
 

@@ -66,7 +66,9 @@ class Progress:
     def tick(self) -> None:
         """Refresh the live line."""
         if self._live is not None:
-            running = ", ".join(f"{trial.arm} r{trial.replicate} {time.monotonic() - began:.0f} s" for trial, began in self.running.values())
+            running = ", ".join(
+                f"{trial.arm} r{trial.replicate} {time.monotonic() - began:.0f} s" for trial, began in self.running.values()
+            )
             self._live.update(f"{sum(self.done.values())}/{self.total} cells · {self.remaining()} · running: {running or 'nothing yet'}")
 
     def say(self, line: str) -> None:

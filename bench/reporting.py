@@ -23,7 +23,11 @@ def report(results: Path, *, registry: Registry | None = None, command: str = ""
         raise StoreError(f"{results}: no suite.json here, so this is not a results folder; check the path, or run a suite to make one")
     suite: dict[str, Any] = json.loads((results / "suite.json").read_text())
     environments = [json.loads(path.read_text()) for path in sorted((results / "environments").glob("*.json"))]
-    provenance = {"command": command or f"bench run suites/{suite['name']}.yaml", "environments": environments, "extractors": _certificates(results)}
+    provenance = {
+        "command": command or f"bench run suites/{suite['name']}.yaml",
+        "environments": environments,
+        "extractors": _certificates(results),
+    }
     return write_report(
         results,
         frame=load_results(results),

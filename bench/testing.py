@@ -36,7 +36,9 @@ class SmallGan:
 
     players = ("generator", "discriminator")
 
-    def __init__(self, *, order: str = "alternating", loss: Any = None, penalties: dict[str, Any] | None = None, modules: Any = None) -> None:
+    def __init__(
+        self, *, order: str = "alternating", loss: Any = None, penalties: dict[str, Any] | None = None, modules: Any = None
+    ) -> None:
         self.modules = modules or small_networks()
         self.schedule = (self.players,) if order == "simultaneous" else (("discriminator",), ("generator",))
         self.loss, self.penalties = loss, penalties or {}

@@ -1,4 +1,8 @@
-"""Trees of tensors: nested dicts whose leaves are tensors (or anything else)."""
+"""Trees of tensors: nested dicts whose leaves are tensors (or anything else).
+
+Every walk is in the order of sorted names, so trees that were stored and read back pair up with fresh ones, and sums over
+leaves round the same way.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,10 @@ Path = tuple[str, ...]
 
 
 def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Leaves with their paths, in insertion order."""
+    """Leaves with their paths, in the order of sorted names."""
     if isinstance(tree, Mapping):
-        for name, branch in tree.items():
-            yield from leaves(branch, (*path, name))
+        for name in sorted(tree):
+            yield from leaves(tree[name], (*path, name))
     else:
         yield path, tree
 
@@ -23,7 +27,7 @@ def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 def tree_map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     """Apply ``f`` leaf by leaf; ``others`` may hold more names than ``tree``, never fewer."""
     if isinstance(tree, Mapping):
-        return {name: tree_map(f, branch, *(other[name] for other in others)) for name, branch in tree.items()}
+        return {name: tree_map(f, tree[name], *(other[name] for other in others)) for name in sorted(tree)}
     return f(tree, *others)
 
 

@@ -25,7 +25,19 @@ SMOKE = ROOT / "suites" / "smoke.yaml"
 def measurements(results):
     """Everything that was measured, in an order of its own; costs and times are no measurements."""
     frame = bench.load_results(results)
-    columns = ["trial_id", "split", "task_id", "outer_step", "adaptation_step", "metric", "value", "ceiling", "n_real", "n_fake", "fingerprint"]
+    columns = [
+        "trial_id",
+        "split",
+        "task_id",
+        "outer_step",
+        "adaptation_step",
+        "metric",
+        "value",
+        "ceiling",
+        "n_real",
+        "n_fake",
+        "fingerprint",
+    ]
     frame = frame[columns].astype({"split": str, "task_id": str, "metric": str, "fingerprint": str, "trial_id": str})
     return frame.sort_values(columns[:6], na_position="first").reset_index(drop=True)
 
@@ -80,8 +92,21 @@ def test_skipped_cells_say_why(finished):
 
 def test_frame_has_the_promised_columns(finished):
     frame = bench.load_results(finished)
-    promised = "trial_id replicate status split task_id outer_step adaptation_step metric value n_real n_fake fingerprint".split()
-    families = "game task_distribution network gan_loss meta_learner regularisers augmentations control".split()
+    promised = [
+        "trial_id",
+        "replicate",
+        "status",
+        "split",
+        "task_id",
+        "outer_step",
+        "adaptation_step",
+        "metric",
+        "value",
+        "n_real",
+        "n_fake",
+        "fingerprint",
+    ]
+    families = ["game", "task_distribution", "network", "gan_loss", "meta_learner", "regularisers", "augmentations", "control"]
     assert set(promised + families) <= set(frame.columns)
     tested = frame[(frame["split"] == "meta-test") & (frame["status"] == "ok") & (frame["metric"] == "energy")]
     assert tested.groupby("trial_id", observed=True).size().eq(3 * 2).all()  # tasks x adaptation steps
@@ -211,7 +236,9 @@ def test_killing_the_driver_in_the_middle_changes_no_number(tmp_path):
     statuses = ledger_frame(killed)["status"].astype(str)
     assert 4 <= (statuses == "ok").sum() < (statuses != "skipped").sum()
     subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    subprocess.run(command(SMOKE, "--output", undisturbed, "--executor", "inline", "--device", "cpu"), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command(SMOKE, "--output", undisturbed, "--executor", "inline", "--device", "cpu"), check=True, stdout=subprocess.DEVNULL
+    )
     assert_equal_bit_for_bit(killed, undisturbed)
 
 
@@ -219,7 +246,10 @@ def test_killing_the_driver_in_the_middle_changes_no_number(tmp_path):
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     results = tmp_path / "results"
     driver = subprocess.Popen(
-        command(SMOKE, "--output", results, "--executor", "inline", "--device", "cpu"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(SMOKE, "--output", results, "--executor", "inline", "--device", "cpu"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     ledger = results / "ledger.jsonl"
     deadline = time.monotonic() + 120

@@ -126,7 +126,9 @@ class Engine:
         finally:
             now = [buffer for module in self.modules.values() for buffer in module.buffers()]
             if any(a is not b or a._version != version for (a, version), b in zip(buffers, now, strict=True)):
-                raise ContractError("a network changed its buffers in forward, which leaks between tasks; keep state in the component's `state`")
+                raise ContractError(
+                    "a network changed its buffers in forward, which leaks between tasks; keep state in the component's `state`"
+                )
         self.samples_seen += len(draws.key) * batch["x"].shape[1] if "x" in batch else 0
         return result
 
@@ -307,9 +309,7 @@ class Engine:
                 if not value.requires_grad:
                     raise ContractError(f"objective of {player!r} does not depend on meta: was a derivative stopped (no_grad, detach)?")
                 mine = [
-                    (path, leaf)
-                    for path, leaf in leaves(fresh)
-                    if leaf.requires_grad and owner[path] and player in (owner[path], "all")
+                    (path, leaf) for path, leaf in leaves(fresh) if leaf.requires_grad and owner[path] and player in (owner[path], "all")
                 ]
                 grads = torch.autograd.grad(
                     value.sum() / tasks, [leaf for _, leaf in mine], materialize_grads=True, retain_graph=player != list(parts)[-1]

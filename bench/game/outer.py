@@ -55,10 +55,7 @@ class Outer:
             self.state = optimiser.start(before)
         direction, self.state = optimiser.direction(gradient, self.state, self.step)
         factor = self._schedule(self.progress)
-        moved = (
-            leaf - factor * self._rate(path) * move
-            for (path, leaf), (_, move) in zip(leaves(before), leaves(direction), strict=True)
-        )
+        moved = (leaf - factor * self._rate(path) * move for (path, leaf), (_, move) in zip(leaves(before), leaves(direction), strict=True))
         after = rebuild(before, moved)
         for regulariser in self._regularisers:
             if hasattr(regulariser, "adjust_update"):

@@ -192,9 +192,9 @@ def _samples(results: Path, study: Study, styles: Mapping[str, Look]) -> tuple[B
         without = [arm.name for arm in study.arms_of(slice_) if arm.name not in samples]
         if without:
             blocks.append(Paragraph(f"No samples of replicate {replicate}: {', '.join(without)}."))
-        compared = {arm.name for pair in study.compared(slice_)[:1] for arm in pair}
+        asked = {arm.name for pair in study.compared(slice_)[:1] for arm in pair}
         grids = [(a, arm_grid(slice_, a, samples[a.name], styles)) for a in study.arms_of(slice_) if a.name in samples]
-        main = tuple(p for a, p in grids if p and compared & {a.name, a.twin})
+        main = tuple(p for a, p in grids if p and asked & {a.name, a.twin})
         rest = tuple(p for a, p in grids if p and p not in main)
         blocks += [Gallery(main, wide=True)] if main else []
         blocks += [Gallery(rest, wide=True, folded=f"Samples of {len(rest)} other arms on {slice_.label}")] if rest else []

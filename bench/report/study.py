@@ -93,8 +93,9 @@ class Study:
     # ------------------------------------------------------------ grouping
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """Families beside task distribution and arm that take several values."""
-        return tuple(family for family in _OTHER_FAMILIES if self.cells[family].nunique() > 1)
+        """Families beside task distribution and arm that take several values on some task distribution."""
+        live = self.cells[self.cells["status"] != "skipped"].groupby("task_distribution", observed=True)
+        return tuple(family for family in _OTHER_FAMILIES if (live[family].nunique() > 1).any())
 
     @cached_property
     def slices(self) -> tuple[Slice, ...]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from bench.contracts import Adapted, Episode, Metric, Split
 from bench.game.engine import Rollout
@@ -39,9 +38,7 @@ class Evaluation:
     diverged: str
 
 
-def evaluate(
-    setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, outer_step: int, only: str | None = None
-) -> Evaluation:
+def evaluate(setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, outer_step: int, only: str | None = None) -> Evaluation:
     """Adapt ``meta`` to every held-out task of ``split`` and measure after each of ``steps``.
 
     Real samples are held-out ones of the task, never its support. Generated samples use one noise per task, the same

@@ -181,4 +181,3 @@ def _peak_memory(device: str) -> float | None:
     except OSError:
         return None
     return float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
-

@@ -15,7 +15,7 @@ from bench.episodes import TaskStream
 from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.store import load_tree, save_tree, tree_metadata
-from bench.trees import Tree, flatten, leaves, unflatten
+from bench.trees import Tree, flatten, leaves, tree_map, unflatten
 from bench.trial.rows import Rows
 
 CURVE_POINTS = 60  # along the budget: enough for a smooth line, few enough to store for every trial
@@ -77,7 +77,7 @@ def meta_train(
     Returns:
         The end of training.
     """
-    training = Training(meta, outer)
+    training = Training(tree_map(lambda leaf: leaf, meta), outer)  # in the order that a checkpoint gives back
     if checkpoint is not None and checkpoint.exists():
         _resume(training, engine, checkpoint)
     saved = time.monotonic()

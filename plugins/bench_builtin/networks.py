@@ -101,7 +101,11 @@ class Mlp:
         activations = {"leaky-relu": lambda: nn.LeakyReLU(0.2), "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
         layers: list[nn.Module] = []
         for i in range(self.depth):
-            layers += [nn.Linear(self.width if i else inputs, self.width), *norm_layer(self.norm, self.width), activations[self.activation]()]
+            layers += [
+                nn.Linear(self.width if i else inputs, self.width),
+                *norm_layer(self.norm, self.width),
+                activations[self.activation](),
+            ]
         return layers
 
 
@@ -126,7 +130,9 @@ class Dcgan:
     def build(self, role: str, spec: SampleSpec) -> nn.Module:
         channels, height, wide = spec.shape
         if height % 4 or wide % 4:
-            raise ContractError(f"dcgan needs image sides that are multiples of 4, got {height} x {wide}; change the size of the task distribution")
+            raise ContractError(
+                f"dcgan needs image sides that are multiples of 4, got {height} x {wide}; change the size of the task distribution"
+            )
         high, middle, low = 3 * self.width // 2, self.width, 3 * self.width // 4
         if role == "generator":
             body = nn.Sequential(

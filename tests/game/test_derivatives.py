@@ -4,12 +4,6 @@ import itertools
 
 import pytest
 import torch
-from bench_builtin.gan_losses import GAN_LOSSES, Wasserstein
-from bench_builtin.games import Gan
-from bench_builtin.inner_optimisers import Adam, Sgd
-from bench_builtin.meta_learners import Finetune, Maml
-from bench_builtin.networks import Dcgan, Mlp
-from bench_builtin.regularisers import R1, GradientPenalty
 from torch import nn
 
 from bench.contracts import Parts, SampleSpec
@@ -19,6 +13,12 @@ from bench.game.critic import Critic
 from bench.game.engine import Engine
 from bench.testing import SmallGan, largest_difference, meta_gradient_error, small_draws, small_episodes, small_networks
 from bench.trees import tree_map
+from bench_builtin.games import Gan
+from bench_builtin.gan_losses import GAN_LOSSES, Wasserstein
+from bench_builtin.inner_optimisers import Adam, Sgd
+from bench_builtin.meta_learners import Finetune, Maml
+from bench_builtin.networks import Dcgan, Mlp
+from bench_builtin.regularisers import R1, GradientPenalty
 
 LEARNERS = {
     "finetune": lambda: Finetune(),
@@ -97,7 +97,9 @@ def test_convolutions_under_a_gradient_penalty_have_right_third_derivatives(vect
     direction = tree_map(lambda leaf: torch.randn(leaf.shape, generator=generator).double(), meta["initial"]["discriminator"])
 
     def along(h):
-        moved = {"initial": {**meta["initial"], "discriminator": tree_map(lambda w, d: w + h * d, meta["initial"]["discriminator"], direction)}}
+        moved = {
+            "initial": {**meta["initial"], "discriminator": tree_map(lambda w, d: w + h * d, meta["initial"]["discriminator"], direction)}
+        }
         return float(learner.objective(engine, moved, images, draws)["discriminator"].detach().mean())
 
     got = sum(float((gradient["initial"]["discriminator"][name] * direction[name]).sum()) for name in direction)
@@ -112,7 +114,9 @@ def test_task_chunks_change_a_meta_gradient_by_rounding_only():
     for chunk in (None, 1, 2):
         engine = Engine(game, learner, task_chunk=chunk)
         grads.append(
-            engine.meta_gradient(lambda m, e, d, engine=engine: learner.objective(engine, m, e, d), meta, small_episodes(), small_draws())[0]
+            engine.meta_gradient(lambda m, e, d, engine=engine: learner.objective(engine, m, e, d), meta, small_episodes(), small_draws())[
+                0
+            ]
         )
     assert max(largest_difference(grad, grads[0]) for grad in grads) < 1e-12
 

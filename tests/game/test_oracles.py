@@ -2,11 +2,6 @@
 
 import pytest
 import torch
-from bench_builtin.gan_losses import GAN_LOSSES, NonSaturating, Wasserstein
-from bench_builtin.games import Gan
-from bench_builtin.inner_optimisers import Adam, Sgd
-from bench_builtin.meta_learners import Finetune, Maml, Reptile
-from bench_builtin.regularisers import R1, GradientPenalty
 from torch import nn
 
 from bench.contracts import Parts
@@ -16,6 +11,11 @@ from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.testing import SmallGan, largest_difference, small_draws, small_episodes, small_networks
 from bench.trees import leaves, tree_map
+from bench_builtin.games import Gan
+from bench_builtin.gan_losses import GAN_LOSSES, NonSaturating, Wasserstein
+from bench_builtin.inner_optimisers import Adam, Sgd
+from bench_builtin.meta_learners import Finetune, Maml, Reptile
+from bench_builtin.regularisers import R1, GradientPenalty
 
 
 def gan(modules, loss, *, penalties=None, **rules):
@@ -62,8 +62,16 @@ TWO_TASKS = {
     ("learner", "curvature", "fixed_point"),
     [
         (Finetune(uses="query", outer_optimiser=Sgd(), outer_lr=0.3, outer_schedule="constant"), lambda A, P: A, (-1.4, -0.7857)),
-        (Maml(order=1, steps=3, inner_lr=0.1, inner_optimiser=Sgd(), outer_optimiser=Sgd(), outer_lr=0.3), lambda A, P: A * P, (-0.6271, -0.5589)),
-        (Maml(order=2, steps=3, inner_lr=0.1, inner_optimiser=Sgd(), outer_optimiser=Sgd(), outer_lr=0.3), lambda A, P: P * A * P, (0.2203, -0.2348)),
+        (
+            Maml(order=1, steps=3, inner_lr=0.1, inner_optimiser=Sgd(), outer_optimiser=Sgd(), outer_lr=0.3),
+            lambda A, P: A * P,
+            (-0.6271, -0.5589),
+        ),
+        (
+            Maml(order=2, steps=3, inner_lr=0.1, inner_optimiser=Sgd(), outer_optimiser=Sgd(), outer_lr=0.3),
+            lambda A, P: P * A * P,
+            (0.2203, -0.2348),
+        ),
         (
             Reptile(uses="support", steps=3, inner_lr=0.1, inner_optimiser=Sgd(), outer_lr=0.5, outer_schedule="constant"),
             lambda A, P: 1 - P,
@@ -266,7 +274,9 @@ def test_zero_learning_rates_are_zero_steps():
     grads = []
     for learner in (still, none):
         engine = Engine(game, learner)
-        grads.append(engine.meta_gradient(lambda m, e, d, a=learner, b=engine: a.objective(b, m, e, d), meta, small_episodes(), small_draws())[0])
+        grads.append(
+            engine.meta_gradient(lambda m, e, d, a=learner, b=engine: a.objective(b, m, e, d), meta, small_episodes(), small_draws())[0]
+        )
     assert largest_difference(*grads) < 1e-12
 
 
@@ -287,7 +297,9 @@ def test_own_path_is_another_meta_gradient_for_a_game():
         learner = Maml(inner_optimiser=Sgd(), inner_lr=0.1, steps=3, cross_player=choice)
         engine = Engine(game, learner)
         meta = learner.init(torch.Generator(), game)
-        grads.append(engine.meta_gradient(lambda m, e, d, a=learner, b=engine: a.objective(b, m, e, d), meta, small_episodes(), small_draws())[0])
+        grads.append(
+            engine.meta_gradient(lambda m, e, d, a=learner, b=engine: a.objective(b, m, e, d), meta, small_episodes(), small_draws())[0]
+        )
     assert largest_difference(*grads) > 1e-3
 
 

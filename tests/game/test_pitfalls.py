@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-from bench_builtin.inner_optimisers import Sgd
-from bench_builtin.meta_learners import Maml
-from bench_builtin.regularisers import OuterClip, OuterWeightDecay
 from torch import nn
 
 from bench.errors import ContractError
@@ -12,6 +9,9 @@ from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.testing import SmallGan, small_draws, small_episodes, small_networks
 from bench.trees import leaves, tree_map
+from bench_builtin.inner_optimisers import Sgd
+from bench_builtin.meta_learners import Maml
+from bench_builtin.regularisers import OuterClip, OuterWeightDecay
 
 
 def learner_with(update):
@@ -116,7 +116,9 @@ def test_outer_clip_keeps_the_direction_and_bounds_the_norm():
     gradient = {"initial": {"generator": {"w": torch.tensor([3.0, 4.0])}, "discriminator": {"w": torch.tensor([0.3, 0.4])}}}
     clipped = OuterClip(norm=1.0).adjust_gradient({}, gradient)
     assert norms(clipped) == pytest.approx({"generator": 1.0, "discriminator": 0.5})
-    assert torch.nn.functional.cosine_similarity(clipped["initial"]["generator"]["w"], gradient["initial"]["generator"]["w"], dim=0) == pytest.approx(1)
+    assert torch.nn.functional.cosine_similarity(
+        clipped["initial"]["generator"]["w"], gradient["initial"]["generator"]["w"], dim=0
+    ) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("decoupled", [True, False])

@@ -3,10 +3,10 @@
 import ast
 from pathlib import Path
 
-import bench_builtin.metrics as builtin
 import numpy as np
 import pytest
 
+import bench_builtin.metrics as builtin
 from bench.contracts import Adapted, MetricError, Modes, Output
 
 METRICS = builtin.METRICS

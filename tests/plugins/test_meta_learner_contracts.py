@@ -1,10 +1,10 @@
 """Every built-in meta-learner passes the contract tests that third parties get."""
 
 import pytest
-from bench_builtin.inner_optimisers import Adam, Sgd
-from bench_builtin.meta_learners import Finetune, Maml, Reptile, Scratch
 
 from bench.testing import MetaLearnerContract
+from bench_builtin.inner_optimisers import Adam, Sgd
+from bench_builtin.meta_learners import Finetune, Maml, Reptile, Scratch
 
 
 class TestScratch(MetaLearnerContract):
