@@ -81,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         _run,
         "run what is missing of a suite, then report",
-        "bench run suites/smoke.yaml\nbench run suites/fewshot.yaml --jobs 8 --output results/monday\nbench run suites/omniglot.yaml -k reptile",
+        "bench run suites/smoke.yaml\n"
+        "bench run suites/fewshot.yaml --jobs 8 --output results/monday\n"
+        "bench run suites/omniglot.yaml -k reptile",
     )
     _selects(run)
     run.add_argument("--jobs", type=_positive, metavar="N", help="cells at the same time (default: cores of this machine)")

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from bench.game.critic import Critic
-    from bench.game.draws import Draws
-    from bench.game.engine import Engine
-    from bench.game.outer import Outer
+    # What plugins annotate with, under TYPE_CHECKING as here: at run time the border does not know the engine.
+    from bench.game.critic import Critic as Critic
+    from bench.game.draws import Draws as Draws
+    from bench.game.engine import Engine as Engine
+    from bench.game.outer import Outer as Outer
 
 __all__ = [
     "Adapted",

@@ -88,12 +88,10 @@ class Trial:
 
         single = ("game", "task_distribution", "network", "gan_loss", "meta_learner", "feature_extractor")
         several = ("regularisers", "augmentations", "metrics")
-        plain = {key: value for key, value in data.items() if key not in (*single, *several)}
-        return cls(
-            **plain,
-            **{key: component(data[key]) for key in single},
-            **{key: tuple(component(value) for value in data[key]) for key in several},
-        )
+        fields: dict[str, Any] = {key: value for key, value in data.items() if key not in (*single, *several)}
+        fields |= {key: component(data[key]) for key in single}
+        fields |= {key: tuple(component(value) for value in data[key]) for key in several}
+        return cls(**fields)
 
 
 def expand(suite: Suite, registry: Registry, *, device: str = "cpu") -> list[Trial]:

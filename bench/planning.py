@@ -103,7 +103,8 @@ def _guess(trial: Trial, kind: str) -> float:
         protocol["tasks"]["meta_test"] * max(steps["test"]) * 2
         + protocol["tasks"]["meta_val"] * trial.primary_step * 2 * protocol["validations"]
     )
-    return 1.0 + evaluations * GUESS[kind] + tested * GUESS_EVALUATION[kind] / 2
+    seconds: float = 1.0 + evaluations * GUESS[kind] + tested * GUESS_EVALUATION[kind] / 2
+    return seconds
 
 
 def decidable(suite: Any, trials: Sequence[Trial], results: Path) -> list[str]:

@@ -68,7 +68,8 @@ class SmallGan:
 
     def sample(self, weights: Tree, batch: Tree, n: int, draws: Draws) -> Tensor:
         """Samples (n, 2)."""
-        return functional_call(self.modules["generator"], dict(weights["generator"]), (draws.normal("z", (n, LATENT)),))
+        samples: Tensor = functional_call(self.modules["generator"], dict(weights["generator"]), (draws.normal("z", (n, LATENT)),))
+        return samples
 
 
 def small_networks(activation: Callable[[], nn.Module] = nn.Tanh, norm: Callable[[], nn.Module] | None = None) -> dict[str, nn.Module]:
@@ -128,7 +129,7 @@ def meta_gradient_error(learner: Any, game: Any, *, vectorise: bool = True, seed
         analytic = sum(float((a * b).sum()) for (_, a), (_, b) in zip(leaves(gradient), leaves(mine), strict=True))
 
         def along(h: float, mine: Tree = mine, player: str = player) -> float:
-            values = objective(tree_map(lambda leaf, d: leaf + h * d, meta, mine), episodes, draws)
+            values = objective(tree_map(lambda theta, d: theta + h * d, meta, mine), episodes, draws)
             return float((values[player] if isinstance(values, dict) else values).detach().mean())
 
         def difference(h: float, along: Callable[[float], float] = along) -> float:
@@ -264,7 +265,8 @@ class TaskDistributionContract:
         assert len(episode.query["x"]) == 0
 
     def _episode(self, tasks: Any, split: Any, task: int, seed: int = 0) -> Episode:
-        return tasks.episode(split, task, shots=self.shots, query=self.query, rng=np.random.default_rng(seed))
+        episode: Episode = tasks.episode(split, task, shots=self.shots, query=self.query, rng=np.random.default_rng(seed))
+        return episode
 
 
 class _PlainMaml:

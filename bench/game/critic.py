@@ -31,7 +31,8 @@ class Critic:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits (B,) of ``x`` (B, ...)."""
-        return functional_call(self.module, dict(self.weights), (x,)).flatten()
+        output: Tensor = functional_call(self.module, dict(self.weights), (x,))
+        return output.flatten()
 
     def input_gradient(self, x: Tensor) -> Tensor:
         """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order.
@@ -41,7 +42,8 @@ class Critic:
         names = list(self.weights)
 
         def logits(x: Tensor, *tensors: Tensor) -> Tensor:
-            return functional_call(self.module, dict(zip(names, tensors, strict=True)), (x,)).flatten()
+            output: Tensor = functional_call(self.module, dict(zip(names, tensors, strict=True)), (x,))
+            return output.flatten()
 
         if STACKED.get():
             gradient: Tensor = _InputGradient.apply(logits, x, *self.weights.values())  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import ContractError
 from bench.game.checks import check_module, explain, same_shape
@@ -67,7 +67,7 @@ class Engine:
     ) -> None:
         self.game, self.learner, self.adaptation_steps = game, learner, adaptation_steps
         self.players: tuple[str, ...] = game.players
-        self.modules = game.modules
+        self.modules: Mapping[str, nn.Module] = game.modules
         self.vectorise, self.task_chunk = vectorise, task_chunk
         self.gradient_evaluations = 0
         self.samples_seen = 0
@@ -77,6 +77,8 @@ class Engine:
         self._differentiable = 0  # inner gradients of order 2 since the last meta-gradient began
         for player, module in game.modules.items():
             check_module(player, module)
+        inside = [layer for module in game.modules.values() for layer in module.modules()]
+        self._buffers = [(layer, name, buffer) for layer in inside for name, buffer in layer.named_buffers(recurse=False)]
 
     # ---- mapping single-task functions over tasks
     def map(self, author: str, f: Callable[..., Tree], *stacked: Tree) -> Tree:
@@ -115,20 +117,21 @@ class Engine:
             for player, value in values.items():
                 if value.ndim:
                     raise ContractError(
-                        f"{author}: the loss of {player!r} must be a scalar per task, got shape {list(value.shape)}; take a mean over samples"
+                        f"{author}: the loss of {player!r} must be a scalar per task, got shape {list(value.shape)}; "
+                        "take a mean over samples"
                     )
             same_shape(author, (state,), (after,))
             return values, after
 
-        buffers = [(buffer, buffer._version) for module in self.modules.values() for buffer in module.buffers()]
+        versions = [buffer._version for _, _, buffer in self._buffers]
         try:
             result: tuple[dict[str, Tensor], Tree] = self.map(author, one, params, batch, state, draws.key)
         finally:
-            now = [buffer for module in self.modules.values() for buffer in module.buffers()]
-            if any(a is not b or a._version != version for (a, version), b in zip(buffers, now, strict=True)):
-                raise ContractError(
-                    "a network changed its buffers in forward, which leaks between tasks; keep state in the component's `state`"
-                )
+            for (module, name, buffer), version in zip(self._buffers, versions, strict=True):
+                if module._buffers[name] is not buffer or buffer._version != version:
+                    raise ContractError(
+                        "a network changed its buffers in forward, which leaks between tasks; keep state in the component's `state`"
+                    )
         self.samples_seen += len(draws.key) * batch["x"].shape[1] if "x" in batch else 0
         return result
 
@@ -201,7 +204,8 @@ class Engine:
         """The learner's start of a chunk of tasks, before the first adaptation step."""
 
         def one(support: Tree, key: Tensor) -> tuple[Tree, Tree]:
-            return self.learner.begin(meta, support, draws.of(key))
+            start: tuple[Tree, Tree] = self.learner.begin(meta, support, draws.of(key))
+            return start
 
         params, inner = self.map(f"{self._name}.begin", one, support, draws.key)
         state = tree_map(lambda leaf: leaf.expand(len(draws.key), *leaf.shape), self.state)
@@ -254,7 +258,8 @@ class Engine:
         def one(params: Tree, inner: Tree, batch: Tree, key: Tensor) -> Tensor:
             if hasattr(self.learner, "deploy"):
                 params = self.learner.deploy(meta, params, inner)
-            return self.game.sample(self.learner.weights(meta, params), batch, n, draws.of(key))
+            drawn: Tensor = self.game.sample(self.learner.weights(meta, params), batch, n, draws.of(key))
+            return drawn
 
         with torch.no_grad():
             samples: Tensor = self.map(f"{type(self.game).__name__}.sample", one, end.params, end.inner, batch, draws.key)
@@ -298,7 +303,7 @@ class Engine:
         total = {path: torch.zeros_like(leaf) for path, leaf in leaves(fresh)}
         tasks = len(draws.key)
         log: dict[str, list[Tensor]] = {}
-        for rows in torch.arange(tasks).split(self.task_chunk or tasks):
+        for rows in torch.split(torch.arange(tasks), self.task_chunk or tasks):
             chunk = tree_map(lambda leaf, rows=rows: leaf[rows], episodes)
             self._differentiable = 0
             values = objective(fresh, chunk, draws.of(draws.key[rows]))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.contracts import rate_of
 from bench.errors import ContractError
 from bench.trees import Tree, leaves, rebuild
 
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1.0 - progress,
     "late-linear": lambda progress: min(1.0, 2.0 * (1.0 - progress)),

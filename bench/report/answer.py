@@ -5,6 +5,7 @@ A gain stands beside its control: the same learner on tasks without structure. W
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -106,7 +107,8 @@ def _sentence(estimates: Estimates, slice_: Slice, arms: tuple[Arm, Arm], contra
     if contrast.n_tasks == 0:
         return f"the comparison of {first} with {second} cannot be made: {contrast.reason}."
     levels = [estimates.at(slice_, name, metric, step).value for name in (first, second)]
-    decimals = decimals_for(contrast.value, contrast.low, contrast.high)
+    known = min((decimals_for(level, math.nan, math.nan) for level in levels), default=0)
+    decimals = max(known, decimals_for(contrast.value, contrast.low, contrast.high))
     what = study.label(metric) if study.better(metric) != "closer" else f"distance of {study.label(metric)} from {study.ideal(metric):g}"
     count = f"{contrast.n_tasks} tasks × {contrast.n_replicates} replicate{'s' if contrast.n_replicates != 1 else ''}"
     at = f"after {step} adaptation steps the {study.label(metric)} is {number(levels[0], decimals)} against {number(levels[1], decimals)}"

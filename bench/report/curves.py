@@ -39,12 +39,11 @@ def adaptation_curve(
         return None
     height, meaning = reference or (study.ideal(metric), "ideal")
     with canvas(height=2.15 + legend_height([*lines, meaning])) as (figure, axes):
+        _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
         for name, line in lines.items():
             _draw(axes, steps, line, name, styles[name])
-        _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
-        _reference(axes, height, meaning, "#333333")
-        if study.better(metric) == "lower":
-            _reference(axes, estimates.ceiling(slice_, metric), "constant output", "#8A5A00")
+        ceiling = estimates.ceiling(slice_, metric) if study.better(metric) == "lower" else math.nan
+        _references(axes, [(height, meaning, "#333333"), (ceiling, "constant output", "#8A5A00")])
         _step_axis(axes, steps)
         axes.set_ylabel(f"{_wrap(study.label(metric))}\n({_direction(study, metric)})")
         axes.set_title(drawable(slice_.label), loc="left")
@@ -54,10 +53,14 @@ def adaptation_curve(
 
 
 def _draw(axes: Axes, steps: Sequence[int], line: Sequence[Estimate], name: str, look: Look) -> None:
-    axes.plot(steps, [e.value for e in line], label=drawable(name), **line_style(look))
-    low, high = [e.low for e in line], [e.high for e in line]
-    if np.isfinite(low).any():
+    """Line and band; a band that fills the axes says nothing and hides the others, so a star stands for it."""
+    bottom, top = axes.get_ylim()
+    low, high = np.array([e.low for e in line]), np.array([e.high for e in line])
+    fills = bool(np.isfinite(low).any()) and bool((np.clip(high, bottom, top) - np.clip(low, bottom, top) > 0.8 * (top - bottom)).any())
+    axes.plot(steps, [e.value for e in line], label=drawable(name) + ("*" if fills else ""), **line_style(look))
+    if np.isfinite(low).any() and not fills:
         axes.fill_between(steps, low, high, color=look.colour, alpha=0.07 if look.dashed else 0.14, linewidth=0)
+    axes.set_ylim(bottom, top)
 
 
 def _step_axis(axes: Axes, steps: Sequence[int]) -> None:
@@ -86,21 +89,23 @@ def _scale(axes: Axes, drawn: Sequence[Estimate], better: str) -> None:
         axes.set_ylim(low - 0.18 * spread, high + 0.18 * spread)
 
 
-def _reference(axes: Axes, height: float, meaning: str, colour: str) -> None:
-    """A dashed line if it lies near the curves, else a word in the corner that says how far away it is."""
-    if not math.isfinite(height):
-        return
-    low, high = axes.get_ylim()
-    log = axes.get_yscale() == "log"
-    if not log and low - 0.35 * (high - low) <= height <= high + 0.35 * (high - low):
-        axes.set_ylim(min(low, height - 0.06 * (high - low)), max(high, height + 0.06 * (high - low)))
-    elif not low <= height <= high:
-        above = height > high
+def _references(axes: Axes, references: Sequence[tuple[float, str, str]]) -> None:
+    """Dotted lines (height, meaning, colour) that lie near the curves; the others are words in the corners they lie beyond."""
+    beyond: dict[bool, list[str]] = {False: [], True: []}
+    for height, meaning, colour in references:
+        if not math.isfinite(height):
+            continue
+        low, high = axes.get_ylim()
+        if axes.get_yscale() != "log" and low - 0.35 * (high - low) <= height <= high + 0.35 * (high - low):
+            axes.set_ylim(min(low, height - 0.06 * (high - low)), max(high, height + 0.06 * (high - low)))
+        elif not low <= height <= high:
+            beyond[height > high].append(f"{meaning}: {_short(height)}")
+            continue
+        axes.axhline(height, color=colour, linestyle=(0, (1.5, 1.5)), linewidth=1.1, label=f"{meaning} ({_short(height)})", zorder=1)
+    for above, words in beyond.items():
         x, y, side, end = (0.995, 0.985, "right", "top") if above else (0.01, 0.02, "left", "bottom")
-        text = f"{'↑' if above else '↓'} {meaning}: {_short(height)}"
-        axes.text(x, y, text, transform=axes.transAxes, ha=side, va=end, color=colour)
-        return
-    axes.axhline(height, color=colour, linestyle=(0, (1.5, 1.5)), linewidth=1.1, label=f"{meaning} ({_short(height)})", zorder=1)
+        if words:
+            axes.text(x, y, f"{'↑' if above else '↓'} {', '.join(words)}", transform=axes.transAxes, ha=side, va=end, color="#444444")
 
 
 def _short(height: float) -> str:

@@ -114,7 +114,7 @@ def arm_grid(slice_: Slice, arm: Arm, samples: Samples, styles: Mapping[str, Loo
         ]
         headings = ["support", "query", *(f"step {s}" for s in samples.steps)]
         return _grid(rows, headings, _range(samples), key=key, title=title, alt=alt, colours={})
-    panels = [[_Panel(samples, k, task, f"step {step}") for k, step in enumerate(samples.steps)] for task in tasks]
+    panels = [[_Panel(samples, k, task, f"step {step}") for k, step in enumerate(samples.steps)] for task in tasks[:3]]
     return _scatters(panels, {f"step {step}": styles[arm.name] for step in samples.steps}, key=key, title=title, alt=alt)
 
 
@@ -135,7 +135,7 @@ def _grid(
     gap, space = 2, 18
     strips = [[_tiles(strip, limits, zoom, gap) for strip in strips] for _, strips in rows]
     tall, widths = strips[0][0].shape[0], [strip.shape[1] for strip in strips[0]]
-    label, head = 26 + 10 * max(len(drawable(name, 24)) for name, _ in rows), 34
+    label, head = 22 + 12 * max(len(drawable(name, 24)) for name, _ in rows), 34
     total = label + sum(widths) + space * (len(widths) - 1)
     pixels = np.ones((head + len(rows) * (tall + 4), total, 3))
     starts = [label + sum(widths[:i]) + space * i for i in range(len(widths))]
@@ -245,7 +245,7 @@ def _xy(points: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.N
 def _task(samples: Samples, task: int) -> str:
     """A short name: the end of the task's, which tells it from its neighbours."""
     name = samples.task_ids[task]
-    return f"task {name}" if len(name) <= 10 else f"task …{name[-9:]}"
+    return f"task {name}" if len(name) <= 18 else f"task …{name[-17:]}"
 
 
 def _load(path: Path) -> Samples:

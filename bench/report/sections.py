@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -27,11 +28,13 @@ from bench.report.tables import (
 )
 from bench.report.text import number, quantity
 
+_Named = TypeVar("_Named", Table, Picture)
+
 
 def build_sections(results: Path, study: Study, provenance: Mapping[str, Any]) -> list[Section]:
     """Everything that a report says, independent of its format."""
     estimates = Estimates(study)
-    styles = looks(study.arms)
+    styles = looks(study.live_arms)
     sections = [
         Section("question", "Question", _question(study)),
         Section("answer", "Answer", _answer(estimates)),
@@ -47,7 +50,27 @@ def build_sections(results: Path, study: Study, provenance: Mapping[str, Any]) -
         Section("costs", "Costs", tuple(cost_table(study, slice_) for slice_ in study.slices)),
         Section("provenance", "Provenance", _provenance(provenance)),
     ]
-    return [section for section in sections if section.blocks]
+    return _distinct([section for section in sections if section.blocks])
+
+
+def _distinct(sections: Sequence[Section]) -> list[Section]:
+    """The same sections with one file name each for tables and figures: names that differ may have equal plain spellings."""
+    taken: set[str] = set()
+
+    def renamed(item: _Named) -> _Named:
+        key, n = item.key, 1
+        while key in taken:
+            n += 1
+            key = f"{item.key}-{n}"
+        taken.add(key)
+        return item if key == item.key else replace(item, key=key)
+
+    def of(block: Block) -> Block:
+        if isinstance(block, Gallery):
+            return replace(block, pictures=tuple(renamed(picture) for picture in block.pictures))
+        return renamed(block) if isinstance(block, Table) else block
+
+    return [replace(section, blocks=tuple(of(block) for block in section.blocks)) for section in sections]
 
 
 def _question(study: Study) -> tuple[Block, ...]:
@@ -130,7 +153,7 @@ def _extractor(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> st
         return ", ".join(labels([study.setting(slice_, "feature_extractor") or "auto"]))
     certificate = record.get("certificate") or {}
     said = f"certificate: {compact(certificate)}" if certificate else "no certificate"
-    return f"{record.get('name', 'unnamed')}; {said}; fingerprint {record.get('fingerprint', 'unknown')}"
+    return f"{record.get('name', 'unnamed')}; {said}; fingerprint {str(record.get('fingerprint', 'unknown'))[:12]}"
 
 
 def _curves(estimates: Estimates, styles: Mapping[str, Look], wanted: Any) -> tuple[Block, ...]:
@@ -139,7 +162,8 @@ def _curves(estimates: Estimates, styles: Mapping[str, Look], wanted: Any) -> tu
     blocks: list[Block] = [
         Paragraph(
             "One line per arm: mean over replicates and tasks; band: 95 % two-way interval. Dashed lines with hollow markers are "
-            "controls, in the colour of the arm they stand beside. The axes follow the lines, so wide bands are cut off."
+            "controls, in the colour of the arm they stand beside. The axes follow the lines: a band is cut off where it leaves them, and "
+            "left out for arms with a *, whose intervals fill them."
         )
     ]
     for metric in metrics:

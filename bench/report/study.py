@@ -121,6 +121,12 @@ class Study:
         rank = {name: i for i, name in enumerate(order)}
         return tuple(sorted(arms, key=lambda a: (rank.get(a.meta_learner, len(rank)), bool(a.control), any(a.beside), a.name)))
 
+    @cached_property
+    def live_arms(self) -> tuple[Arm, ...]:
+        """The arms with at least one cell that was not skipped."""
+        present = set(self.cells.loc[self.cells["status"] != "skipped", "arm"])
+        return tuple(arm for arm in self.arms if arm.name in present)
+
     def compared(self, slice_: Slice) -> list[tuple[Arm, Arm]]:
         """The primary comparison in a slice: the two arms that the suite names, or one pair for each way to regularise two learners."""
         first, second = (str(label) for label in self.primary["compare"])

@@ -18,6 +18,7 @@ from bench.stats import as_loss, wilson_interval
 
 CAPPED_MARK = "‡"
 _NAMED_CLASS = re.compile(r"\b(nan_param|nan_sample|inf|exploded|constant_output|stalled)\b")
+_CELL_KEYS = ("trial_id", "arm", "replicate", "status", "reason")
 _COSTS = {
     "gradient_evaluations": "gradient evaluations",
     "samples_seen": "samples seen",
@@ -201,13 +202,11 @@ def trouble_table(study: Study) -> Table:
     for record in cells[cells["status"] != "skipped"].to_dict("records"):
         where = _where(study, record)
         rows.append(text_row(str(record["arm"]), where, str(record["replicate"]), str(record["status"]), str(record["reason"])))
-        data.append({**{k: record[k] for k in ("trial_id", "arm", "replicate", "status", "reason")}, "slice": where})
-    for (arm, distribution, reason), group in skipped.groupby(["arm", "task_distribution", "reason"], observed=True, sort=False):
-        rows.append(text_row(str(arm), str(distribution), f"{len(group)} cells", "skipped", str(reason)))
-        data += [
-            {**{k: r[k] for k in ("trial_id", "arm", "replicate", "status", "reason")}, "slice": distribution}
-            for r in group.to_dict("records")
-        ]
+        data.append({**{k: record[k] for k in _CELL_KEYS}, "slice": where})
+    for reason, group in skipped.groupby("reason", observed=True, sort=False):
+        arms, distributions = ([*map(str, group[column].unique())] for column in ("arm", "task_distribution"))
+        rows.append(text_row(", ".join(arms), ", ".join(distributions), f"{len(group)} cells", "skipped", str(reason)))
+        data += [{**{k: r[k] for k in _CELL_KEYS}, "slice": r["task_distribution"]} for r in group.to_dict("records")]
     return Table(
         "not-ok", "Cells that are not ok", ("arm", "task distribution", "replicate", "status", "reason"), tuple(rows),
         pd.DataFrame(data, columns=["trial_id", "slice", "arm", "replicate", "status", "reason"]),

@@ -134,7 +134,8 @@ def _features(setup: Setup, samples: Array) -> Array:
     finite = np.isfinite(flat).reshape(len(flat), -1).all(1)
     features = setup.extractor.features(np.where(finite.reshape(-1, *[1] * (flat.ndim - 1)), flat, 0).astype(np.float32))
     features[~finite] = np.nan
-    return features.reshape(*samples.shape[:2], -1)
+    by_task: Array = features.reshape(*samples.shape[:2], -1)
+    return by_task
 
 
 def _values(metrics: Sequence[tuple[Component, Metric]], look: Adapted, only: str | None) -> dict[tuple[int, str], Array]:

@@ -68,7 +68,8 @@ def meta_train(
         meta: start.
         outer: the outer optimiser.
         replicate: which meta-train tasks.
-        axis, amount: the budget.
+        axis: what the budget counts.
+        amount: of it.
         validations: how often, evenly over the budget, ``validate(meta, outer_step)`` is called; its cost is not charged.
         validate: measures on meta-val.
         checkpoint: file to save to now and then, and to go on from where it exists.

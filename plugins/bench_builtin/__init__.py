@@ -19,44 +19,53 @@ Factories = Mapping[str, Callable[..., Any]]
 
 @hookimpl
 def bench_games() -> Factories:
+    """Two-player generation, and regression."""
     return GAMES
 
 
 @hookimpl
 def bench_networks() -> Factories:
+    """Multilayer perceptrons and small convolutional networks."""
     return NETWORKS
 
 
 @hookimpl
 def bench_gan_losses() -> Factories:
+    """The five losses that the literature compares most."""
     return GAN_LOSSES
 
 
 @hookimpl
 def bench_regularisers() -> Factories:
+    """Penalties on the discriminator, decay and clipping of the outer update."""
     return REGULARISERS
 
 
 @hookimpl
 def bench_inner_optimisers() -> Factories:
+    """Gradient descent and Adam, both differentiable through."""
     return INNER_OPTIMISERS
 
 
 @hookimpl
 def bench_meta_learners() -> Factories:
+    """MAML and Reptile, and the baselines they must beat."""
     return META_LEARNERS
 
 
 @hookimpl
 def bench_task_distributions() -> Factories:
+    """Images, points and regression tasks; all but Omniglot need no download."""
     return TASK_DISTRIBUTIONS
 
 
 @hookimpl
 def bench_metrics() -> Factories:
+    """Fidelity, diversity, known modes, memorisation and prediction error."""
     return METRICS
 
 
 @hookimpl
 def bench_feature_extractors() -> Factories:
+    """A learned embedding for images, raw pixels, and the identity for samples that are their own features."""
     return FEATURE_EXTRACTORS

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
 from bench.contracts import Kind, Parts, Tree
+
+if TYPE_CHECKING:
+    from bench.contracts import Draws
 
 Weights = Mapping[str, Mapping[str, Tensor]]
 
@@ -60,7 +63,7 @@ class BoundGan:
     def state(self) -> Tree:
         return {name: penalty.start() for name, penalty in self.penalties.items() if hasattr(penalty, "start")}
 
-    def losses(self, weights: Weights, batch: Tree, players: tuple[str, ...], state: Tree, draws) -> tuple[dict[str, Tensor], Tree]:  # noqa: ANN001
+    def losses(self, weights: Weights, batch: Tree, players: tuple[str, ...], state: Tree, draws: Draws) -> tuple[dict[str, Tensor], Tree]:
         real = batch["x"]
         fake = self._generate(weights, self.rules.fakes or len(real), draws.fixed() if self.rules.noise == "fixed" else draws)
         critic = self.critic(self.modules["discriminator"], weights["discriminator"])
@@ -78,10 +81,10 @@ class BoundGan:
                     state[name] = after
         return values, state
 
-    def sample(self, weights: Weights, batch: Tree, n: int, draws) -> Tensor:  # noqa: ANN001
+    def sample(self, weights: Weights, batch: Tree, n: int, draws: Draws) -> Tensor:
         return self._generate(weights, n, draws)
 
-    def _generate(self, weights: Weights, n: int, draws) -> Tensor:  # noqa: ANN001
+    def _generate(self, weights: Weights, n: int, draws: Draws) -> Tensor:
         generator = self.modules["generator"]
         return functional_call(generator, dict(weights["generator"]), (draws.normal("z", (n, generator.latent)),))
 
@@ -109,10 +112,10 @@ class BoundRegression:
     def state(self) -> Tree:
         return {}
 
-    def losses(self, weights: Weights, batch: Tree, players: tuple[str, ...], state: Tree, draws) -> tuple[dict[str, Tensor], Tree]:  # noqa: ANN001
+    def losses(self, weights: Weights, batch: Tree, players: tuple[str, ...], state: Tree, draws: Draws) -> tuple[dict[str, Tensor], Tree]:
         return {"model": (self._predict(weights, batch["x"]) - batch["y"]).square().mean()}, state
 
-    def sample(self, weights: Weights, batch: Tree, n: int, draws) -> Tensor:  # noqa: ANN001
+    def sample(self, weights: Weights, batch: Tree, n: int, draws: Draws) -> Tensor:
         return self._predict(weights, batch["x"])
 
     def _predict(self, weights: Weights, x: Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from bench.contracts import Tree, leaves, tree_map
+
+if TYPE_CHECKING:
+    from bench.contracts import Critic, Draws
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -25,7 +28,7 @@ class GradientPenalty:
     def __init__(self, *, weight: Positive = 10.0) -> None:
         self.weight = weight
 
-    def penalty(self, critic, real: Tensor, fake: Tensor, state: Tree, draws) -> tuple[Tensor, Tree]:  # noqa: ANN001
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
         n = min(len(real), len(fake))
         eps = draws.uniform("eps", (n, *[1] * (real.ndim - 1)))
         gradient = critic.input_gradient(eps * real[:n] + (1 - eps) * fake[:n])
@@ -42,7 +45,7 @@ class R1:
     def __init__(self, *, weight: Positive = 1.0) -> None:
         self.weight = weight
 
-    def penalty(self, critic, real: Tensor, fake: Tensor, state: Tree, draws) -> tuple[Tensor, Tree]:  # noqa: ANN001
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
         return self.weight / 2 * critic.input_gradient(real).flatten(1).square().sum(1).mean(), state
 
 

@@ -165,6 +165,14 @@ def test_hostile_names_of_arms_and_task_distributions_are_inert(tmp_path):
     assert {path.parent for path in tmp_path.rglob("*.png")} == {tmp_path / "report"}
 
 
+def test_names_with_equal_plain_spellings_keep_a_file_each(tmp_path):
+    table = synthetic.frame(distributions=("glyphs",), metrics=("energy",), tasks=3, replicates=2, curves=False)
+    other = table.assign(task_distribution="GLYPHS!", trial_id=table["trial_id"] + "-2")
+    write(tmp_path, synthetic.pd.concat([table, other]), formats=("csv",))
+    assert (tmp_path / "report" / "aggregate-glyphs.csv").read_text() != (tmp_path / "report" / "aggregate-glyphs-2.csv").read_text()
+    assert (tmp_path / "report" / "adaptation-energy-glyphs-2.png").is_file()
+
+
 def test_a_suite_without_any_result_still_has_a_report(tmp_path):
     arms = [*synthetic.LEARNERS, "reptile + outer-clip"]
     table = synthetic.frame(status={(arm, r): "planned" for arm in arms for r in range(5)})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
-from bench.contracts import Optimiser, Rates, Tree, rate_of, tree_map
+from bench.contracts import Game, Optimiser, Rates, Tree, rate_of, tree_map
 from bench_builtin.inner_optimisers import Adam
+
+if TYPE_CHECKING:
+    from bench.contracts import Draws
 
 Schedule = Literal["constant", "linear", "late-linear"]
 Steps = Annotated[int, Field(ge=1)] | None
@@ -27,10 +30,10 @@ class Adapts:
     def __init__(self, inner_lr: Rates, inner_optimiser: Optimiser) -> None:
         self.inner_lr, self.inner_optimiser = inner_lr, inner_optimiser
 
-    def init(self, rng: torch.Generator, game) -> Tree:  # noqa: ANN001
+    def init(self, rng: torch.Generator, game: Game) -> Tree:
         return {"initial": {player: parameters(module) for player, module in game.modules.items()}}
 
-    def begin(self, meta: Tree, support: Tree, draws) -> tuple[Tree, Tree]:  # noqa: ANN001
+    def begin(self, meta: Tree, support: Tree, draws: Draws) -> tuple[Tree, Tree]:
         theta = meta["initial"]
         return theta, {player: self.inner_optimiser.start(own) for player, own in theta.items()}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
 from bench.contracts import Optimiser, Rates, Tree
 from bench_builtin.inner_optimisers import Adam
 from bench_builtin.meta_learners.adaptation import PAPER_GAN_ADAM, Adapts, OuterLoop, Schedule, whole_task
+
+if TYPE_CHECKING:
+    from bench.contracts import Draws, Engine, Outer
 
 
 class Scratch(Adapts):
@@ -19,7 +22,7 @@ class Scratch(Adapts):
     def __init__(self, *, inner_lr: Rates = 0.005, inner_optimiser: Optimiser = Adam()) -> None:  # noqa: B008 (frozen)
         super().__init__(inner_lr, inner_optimiser)
 
-    def meta_update(self, meta: Tree, game, episodes: Tree, outer, draws) -> tuple[Tree, Tree]:  # noqa: ANN001
+    def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
         return meta, {}
 
 
@@ -49,8 +52,8 @@ class Finetune(Adapts, OuterLoop):
         self.set_outer(outer_lr, outer_optimiser, outer_schedule)
         self.uses = uses
 
-    def meta_update(self, meta: Tree, game, episodes: Tree, outer, draws) -> tuple[Tree, Tree]:  # noqa: ANN001
-        def objective(meta: Tree, chunk: Tree, draws) -> dict[str, torch.Tensor]:  # noqa: ANN001
+    def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
+        def objective(meta: Tree, chunk: Tree, draws: Draws) -> dict[str, torch.Tensor]:
             start = game.begin(meta, chunk["support"], draws)
             batch = whole_task(chunk) if self.uses == "task" else chunk["query"]
             losses, _ = game.losses(meta, start.params, batch, start.state, draws.at("joint"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from bench.contracts import Optimiser, Rates, Tree
 from bench_builtin.inner_optimisers import Adam
 from bench_builtin.meta_learners.adaptation import PAPER_GAN_ADAM, Adapts, OuterLoop, Schedule, Steps
+
+if TYPE_CHECKING:
+    from bench.contracts import Draws, Engine, Outer
 
 
 class Maml(Adapts, OuterLoop):
@@ -41,7 +44,7 @@ class Maml(Adapts, OuterLoop):
         self.set_outer(outer_lr, outer_optimiser, outer_schedule)
         self.order, self.cross_player, self.steps = order, cross_player, steps
 
-    def objective(self, game, meta: Tree, chunk: Tree, draws) -> dict[str, torch.Tensor] | torch.Tensor:  # noqa: ANN001
+    def objective(self, game: Engine, meta: Tree, chunk: Tree, draws: Draws) -> dict[str, torch.Tensor] | torch.Tensor:
         """{player: L_p^Q(phi_K) (T,)}, or one value per task that pulls all players back at once."""
         steps = game.adaptation_steps if self.steps is None else self.steps
         end = game.rollout(meta, chunk, draws, steps=steps, order=self.order)
@@ -50,6 +53,6 @@ class Maml(Adapts, OuterLoop):
         losses, _ = game.losses(meta, end.params, chunk["query"], end.state, draws.at("query"))
         return losses
 
-    def meta_update(self, meta: Tree, game, episodes: Tree, outer, draws) -> tuple[Tree, Tree]:  # noqa: ANN001
+    def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
         gradient, log = game.meta_gradient(lambda m, chunk, d: self.objective(game, m, chunk, d), meta, episodes, draws)
         return outer.descend(meta, gradient), log

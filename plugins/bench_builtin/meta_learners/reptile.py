@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from bench.contracts import Optimiser, Rates, Tree, tree_map
 from bench_builtin.inner_optimisers import Adam, Sgd
 from bench_builtin.meta_learners.adaptation import Adapts, OuterLoop, Schedule, Steps, whole_task
+
+if TYPE_CHECKING:
+    from bench.contracts import Draws, Engine, Outer
 
 
 class Reptile(Adapts, OuterLoop):
@@ -41,7 +44,7 @@ class Reptile(Adapts, OuterLoop):
         self.set_outer(outer_lr, outer_optimiser, outer_schedule)
         self.uses, self.steps = uses, steps
 
-    def meta_update(self, meta: Tree, game, episodes: Tree, outer, draws) -> tuple[Tree, Tree]:  # noqa: ANN001
+    def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
         """The mean runs over all tasks of the step, chunk by chunk."""
         if self.uses == "task":
             episodes = {**episodes, "support": whole_task(episodes)}
