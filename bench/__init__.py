@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.frame import load_results
     from bench.hookspecs import hookimpl
+    from bench.stats import summarise
 
-__all__ = ["hookimpl", "load_results"]
+__all__ = ["hookimpl", "load_results", "summarise"]
 
-_HOMES = {"hookimpl": "bench.hookspecs", "load_results": "bench.frame"}
+_HOMES = {"hookimpl": "bench.hookspecs", "load_results": "bench.frame", "summarise": "bench.stats"}
 
 
 def __getattr__(name: str) -> Any:

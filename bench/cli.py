@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, ExitCode, UsageError
+from bench.errors import BenchError, DataError, ExitCode, UsageError
 
 EPILOG = """\
 examples:
@@ -185,7 +185,11 @@ def _validate(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(suite.to_dict(), indent=1))
         return ExitCode.OK
-    trials = expand(suite, registry)
+    try:
+        trials = expand(suite, registry)
+    except DataError as error:
+        print(f"{options.suite}: valid, but it can't run here yet: {error}")
+        return ExitCode.OK
     skipped = sum(bool(trial.skip) for trial in trials)
     print(f"{options.suite}: valid; {len(trials)} cells" + (f", {skipped} of them skipped (bench plan says why)" if skipped else ""))
     return ExitCode.OK

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.constraints import show
 from bench.document import Place, Problem
 from bench.errors import PluginError, UsageError
+from bench.locations import location_names
 
 if TYPE_CHECKING:
     from bench.registry import Registry
@@ -158,6 +159,9 @@ class Reader:
         for name, value in component.parameters.items():
             if not isinstance(value, Mapping) or "sweep" not in value:
                 continue
+            if name in location_names(component.family, component.name, self.registry):
+                self.complain((*place, name), "cannot be swept: it only says where the data lie, which is in no label and no identity")
+                return ()
             swept = value["sweep"]
             if len(value) > 1 or not isinstance(swept, list) or not swept or len({show(one) for one in swept}) < len(swept):
                 self.complain(

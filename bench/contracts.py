@@ -124,7 +124,9 @@ class Episode:
 class TaskDistribution(Protocol):
     """Disjoint meta-train, meta-val and meta-test tasks.
 
-    Class attribute ``kind`` is read at planning; ``sample_spec`` follows from the hyperparameters.
+    Class attribute ``kind`` is read at planning; ``sample_spec`` follows from the hyperparameters. An optional class
+    attribute ``locations`` lists hyperparameters that only say where the data lie (a path, say): they are in no identity and
+    no record, since :meth:`fingerprint` covers what lies there.
     """
 
     kind: ClassVar[Kind]

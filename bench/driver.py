@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -14,10 +15,12 @@ from types import FrameType
 from typing import Any
 
 from bench.errors import ExitCode, UsageError
-from bench.grid import expand, select
+from bench.grid import expand
+from bench.locations import anonymous_suite, anonymous_text
 from bench.planning import Plan, known_rows, make_plan
 from bench.progress import Progress, spell_seconds
 from bench.registry import Registry, discover
+from bench.selection import select
 from bench.store import Store, write_atomic
 from bench.suite import Budget, Suite, load_suite
 
@@ -56,6 +59,7 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
 
     Raises:
         SuiteError, PluginError, NothingSelectedError, StoreError: as their texts say.
+        UsageError: the results folder is a file, or holds the results of another suite.
     """
     registry = discover()
     suite = load_suite(suite_path, registry)
@@ -65,16 +69,30 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
     if options.select:
         trials = select(trials, options.select)
     results = options.output or Path("results") / suite.name
+    _check_folder(results, suite.name)
     kinds = {c.name: registry.component("task_distributions", c.name).attributes["kind"] for c in suite.task_distributions}
     return Planned(suite, registry, make_plan(trials, known_rows(results), kinds), results, whole=not options.select)
+
+
+def _check_folder(results: Path, name: str) -> None:
+    """Refuse a results folder whose cells would be dropped for those of the suite ``name``."""
+    if results.exists() and not results.is_dir():
+        raise UsageError(f"{results} is a file; name a folder with --output")
+    try:
+        held = json.loads((results / "suite.json").read_bytes()).get("name", name)
+    except (OSError, ValueError, AttributeError):  # not there, or cut off by a crash: written anew
+        return
+    if held != name:
+        raise UsageError(f"{results} holds the results of the suite {held!r}, not of {name!r}; choose another folder with --output")
 
 
 def quick(suite: Suite) -> Suite:
     """One replicate, a twentieth of the budget, few tasks: does it run at all? Its results have a folder of their own."""
 
     def small_budget(budget: Budget) -> Budget:
-        amount = max(20, budget.amount // 20)
-        warm = {name: min(max(1, value // 20), amount - 1) for name, value in budget.warm_start.items()}
+        amount = min(budget.amount, max(20, budget.amount // 20))
+        # At most half, so that something is left for the learners themselves.
+        warm = {name: min(max(1, value // 20), max(1, amount // 2)) for name, value in budget.warm_start.items()}
         return budget.model_copy(update={budget.axis: amount, "warm_start": warm})
 
     def small_protocol(protocol: Any) -> Any:
@@ -122,7 +140,7 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
         statuses = [row.status for row in store.rows.values()]
     failed = sum(status in FAILURES for status in statuses)
     if options.report:
-        say(_report(planned, suite_path, fresh=bool(plan.missing)))
+        say(_report(planned, suite_path))
     if failed:
         say(f"{failed} of {len(statuses)} cells failed; reasons are in the report and in {results}/trials/<id>/error.txt")
     return ExitCode.CELL_FAILED if failed else ExitCode.OK
@@ -166,8 +184,8 @@ def _describe(plan: Plan, slots: int) -> str:
 
 def _record_plan(store: Store, planned: Planned, suite_path: Path) -> None:
     """Every cell gets its row before anything runs."""
-    suite_text = suite_path.read_bytes()
-    resolved = json.dumps(planned.suite.to_dict(), indent=1, sort_keys=True).encode()
+    suite_text = anonymous_text(suite_path.read_bytes(), planned.suite, planned.registry)
+    resolved = json.dumps(anonymous_suite(planned.suite, planned.registry).to_dict(), indent=1, sort_keys=True).encode()
     for name, content in (("suite.yaml", suite_text), ("suite.json", resolved)):
         path = store.folder / name
         if not path.exists() or path.read_bytes() != content:
@@ -199,7 +217,7 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
         )
         for trial in plan.missing
     ]
-    gpus = 1.0 if options.device.startswith("cuda") else 0.0
+    gpus = 1.0 if _device(options.device).startswith("cuda") else 0.0
     executor = make_executor(options.executor, slots=slots, address=options.address, gpus_per_slot=gpus)
 
     with Progress(len(jobs), plan.seconds, slots) as progress:
@@ -274,17 +292,19 @@ def _command(suite_path: Path, options: RunOptions) -> str:
     return shlex.join(words)
 
 
-def _report(planned: Planned, suite_path: Path, *, fresh: bool) -> str:
-    """Write the report unless nothing has changed since the last one."""
-    page = planned.results / "report.html"
-    if not fresh and page.exists() and page.stat().st_mtime >= (planned.results / "ledger.jsonl").stat().st_mtime:
-        return f"Nothing to run. Report: {page}"
+def _report(planned: Planned, suite_path: Path) -> str:
+    """Write the report unless it stands for the ledger as it is."""
+    page, made_from = planned.results / "report.html", planned.results / "report" / "ledger.blake2b"
+    digest = hashlib.blake2b((planned.results / "ledger.jsonl").read_bytes() + (planned.results / "suite.json").read_bytes()).hexdigest()
+    if page.exists() and made_from.exists() and made_from.read_text() == digest:
+        return f"Nothing new. Report: {page}"
     from bench.reporting import report
 
     # A path of this machine would be of no use to a reader elsewhere, and says where the user lives.
     shown = Path(suite_path.name) if suite_path.is_absolute() else suite_path
-    paths = report(planned.results, registry=planned.registry, command=_command(shown, RunOptions()))
-    return f"Report: {next(path for path in paths if path.suffix == '.html')}"
+    report(planned.results, registry=planned.registry, command=_command(shown, RunOptions()))
+    write_atomic(made_from, digest.encode())
+    return f"Report: {page}"
 
 
 def _debug(planned: Planned, say: Any) -> ExitCode:

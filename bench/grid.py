@@ -11,11 +11,13 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib import metadata
 from typing import Any
 
 from bench.components import set_label
-from bench.errors import NothingSelectedError
+from bench.errors import SuiteError
+from bench.locations import with_absolute_locations, without_locations
 from bench.registry import Registry
 from bench.suite import CONTROLS, Component, Suite, arm_name
 
@@ -98,28 +100,23 @@ def expand(suite: Suite, registry: Registry, *, device: str = "cpu") -> list[Tri
     """Every cell of the suite, the ones that cannot be run included with their reason.
 
     Order: replicates outermost, so that an interrupted run has whole replicates of everything first.
+
+    Raises:
+        SuiteError: two cells would have the same numbers under different labels.
+        DataError: a task distribution's data are missing.
     """
     trials: dict[str, Trial] = {}
     for distribution in suite.task_distributions:
         effective = suite.for_distribution(distribution.label)
+        located = with_absolute_locations(distribution, registry)
         for replicate in range(suite.replicates):
-            for trial in _cells(effective, distribution, replicate, registry, device):
+            for trial in _cells(effective, located, replicate, registry, device):
                 finished = _identified(trial, registry)
-                trials.setdefault(finished.trial_id, finished)
+                first = trials.setdefault(finished.trial_id, finished)
+                if first.cell() != finished.cell():
+                    told = [f"{one.arm} on {one.task_distribution.label}, {one.network.label}" for one in (first, finished)]
+                    raise SuiteError(f"two cells of this suite differ in nothing but labels: {told[0]}; {told[1]}; remove one of them")
     return sorted(trials.values(), key=lambda trial: trial.replicate)
-
-
-def select(trials: list[Trial], expression: str) -> list[Trial]:
-    """Cells whose labels match ``expression``: words joined by ``and``, ``or``, ``not`` and brackets, as in pytest's -k.
-
-    Raises:
-        NothingSelectedError: no cell matches, or the expression cannot be read.
-    """
-    chosen = [trial for trial in trials if _matches(expression, " ".join(str(value) for value in trial.cell().values()).lower())]
-    if not chosen:
-        arms = sorted({trial.arm for trial in trials})
-        raise NothingSelectedError(f"-k {expression!r} selects none of {len(trials)} cells; arms: {', '.join(arms)}")
-    return chosen
 
 
 def _cells(suite: Suite, distribution: Component, replicate: int, registry: Registry, device: str) -> Iterator[Trial]:
@@ -165,7 +162,7 @@ def _budget(suite: Suite, learner: Component, registry: Registry) -> dict[str, A
     warm = None
     if trains and suite.budget.warm_start:
         name, amount = next(iter(suite.budget.warm_start.items()))
-        known = next((other for other in suite.meta_learners if name in (other.label, other.name)), None)
+        known = next((other for word in ("label", "name") for other in suite.meta_learners if getattr(other, word) == name), None)
         component = known or Component(family="meta_learners", name=name, parameters={}, test={}, label=name)
         # Test-time settings and the label do not touch the joint phase, so arms share it whatever they say.
         warm = {"learner": asdict(replace(component, test={}, label=component.name)), "amount": amount}
@@ -233,12 +230,12 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         if component is None:
             return None
         test = {"test": component.test} if component.test else {}
-        return [component.family, component.name, component.parameters, test, registry.source_hash(component.family, component.name)]
+        return [component.family, component.name, without_locations(component, registry), test, *_sources(component, registry)]
 
     # Constants of the machine and of the harness: what else can change a number.
     ground = {
         "bench": registry.numeric_hash,
-        "torch": ".".join(metadata.version("torch").split("+")[0].split(".")[:2]),
+        "torch": _torch_minor(),
         "device": trial.device,
         "dtype": "float32",
         "data": registry.data_hash("task_distributions", trial.task_distribution.name, trial.task_distribution.parameters),
@@ -257,7 +254,8 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     warm_key = ""
     warm = trial.budget["warm_start"]
     if warm is not None:
-        shared = [training, trial.replicate, [of(c) for c in (*penalties, *trial.augmentations)], trial.budget["axis"], warm["amount"]]
+        beside = [of(component) for component in (*penalties, *trial.augmentations)]
+        shared = [training, trial.replicate, beside, trial.protocol["adaptation_steps"]["train"], trial.budget["axis"], warm["amount"]]
         warm_key = "warm-" + _hash([shared, of(Component(**warm["learner"]))])
     lineage = {
         **training,
@@ -266,7 +264,7 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         "regularisers": [of(component) for component in trial.regularisers],
         "augmentations": [of(component) for component in trial.augmentations],
         "control": trial.control,
-        "metrics": [of(component) for component in trial.metrics],
+        "metrics": sorted((of(component) for component in trial.metrics), key=_hash),
         "features": features_key,
         "protocol": dict(trial.protocol),
         "primary": [trial.primary_metric, trial.primary_step],
@@ -276,45 +274,48 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     return replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), warm_key=warm_key, features_key=features_key)
 
 
+@cache
+def _torch_minor() -> str:
+    """``2.15``: patch releases and builds may not change numbers; what they do to them, the environment record shows."""
+    return ".".join(metadata.version("torch").split("+")[0].split(".")[:2])
+
+
+def _sources(component: Component, registry: Registry) -> list[str]:
+    """Hashes of the component's code, and of the components that its hyperparameters name (an inner optimiser, say)."""
+    info = registry.component(component.family, component.name)
+    values = {**info.defaults, **component.parameters}
+    named: set[str] = set()
+    for hyperparameter, schema in info.schema.get("properties", {}).items():
+        words = {*_words(values.get(hyperparameter)), *_words(component.test.get(hyperparameter))}
+        for family in _families(schema):
+            for name in words & set(registry.names(family)):
+                named |= set(_sources(Component(family, name), registry))
+    return [registry.source_hash(component.family, component.name), *sorted(named)]
+
+
+def _families(schema: Any) -> Iterator[str]:
+    """Families whose components a hyperparameter may name, at any depth of its schema."""
+    if isinstance(schema, Mapping):
+        if "x-family" in schema:
+            yield schema["x-family"]
+        for part in schema.values():
+            yield from _families(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _families(part)
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Every text in nested mappings and lists, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value:
+            yield from _words(part)
+        if isinstance(value, Mapping):
+            yield from _words(list(value.values()))
+
+
 def _hash(content: Any) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
-
-
-def _matches(expression: str, text: str) -> bool:
-    """Evaluate a -k expression by recursive descent; words are substrings of ``text``."""
-    tokens = expression.lower().replace("(", " ( ").replace(")", " ) ").split()
-
-    def either() -> bool:
-        value = both()
-        while tokens and tokens[0] == "or":
-            tokens.pop(0)
-            value = both() or value
-        return value
-
-    def both() -> bool:
-        value = inverse()
-        while tokens and tokens[0] == "and":
-            tokens.pop(0)
-            value = inverse() and value
-        return value
-
-    def inverse() -> bool:
-        if not tokens or tokens[0] in ("and", "or", ")"):
-            raise NothingSelectedError(
-                f"-k {expression!r} cannot be read; write words joined by and, or, not, for example 'reptile and not wasserstein'"
-            )
-        token = tokens.pop(0)
-        if token == "not":
-            return not inverse()
-        if token == "(":
-            value = either()
-            if not tokens or tokens.pop(0) != ")":
-                raise NothingSelectedError(f"-k {expression!r}: a bracket is not closed")
-            return value
-        return token in text
-
-    value = either()
-    if tokens:
-        raise NothingSelectedError(f"-k {expression!r} cannot be read after {tokens[0]!r}; join words by and, or, not")
-    return value

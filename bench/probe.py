@@ -35,6 +35,7 @@ ATTRIBUTES = (
     "needs_modes",
     "trains",
     "has_modes",
+    "locations",
     "outputs",
     "pooled",
     "version",
@@ -72,6 +73,10 @@ def describe(family: str, factory: Factory, roots: Roots) -> dict[str, Any]:
     """
     made_by = underlying(factory)
     parameters = hyperparameters(factory)
+    about = attributes(family, factory)
+    unknown = sorted(set(about.get("locations", ())) - {parameter.name for parameter in parameters})
+    if unknown:
+        raise ContractError(f"`locations` lists {', '.join(unknown)}, which no hyperparameter is called")
     extra = repr((factory.args, sorted(factory.keywords.items()))) if isinstance(factory, functools.partial) else ""
     try:
         digest = source_hash(made_by.__module__, roots, extra=extra)
@@ -83,7 +88,7 @@ def describe(family: str, factory: Factory, roots: Roots) -> dict[str, Any]:
         "doc": next(iter((inspect.getdoc(made_by) or "").splitlines()), ""),
         "schema": schema_of(parameters),
         "defaults": defaults_of(parameters),
-        "attributes": attributes(family, factory),
+        "attributes": about,
         "source_hash": digest,
     }
 

@@ -238,8 +238,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The probe must see the modules that this process sees, in the same order, and not the current folder."""
+    """The probe must see the modules and the data that this process sees, modules in the same order, and not the current folder."""
     usual = {*site.getsitepackages(), site.getusersitepackages(), *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib"))}
     extra = [str(Path(entry or ".").resolve()) for entry in sys.path if entry not in usual and not entry.endswith((".zip", "lib-dynload"))]
     existing = [entry for entry in dict.fromkeys(extra) if Path(entry).exists()]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(existing)}
+    data = os.environ.get("BENCH_DATA")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(existing),
+        **({"BENCH_DATA": str(Path(data).expanduser().absolute())} if data else {}),
+    }

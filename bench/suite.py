@@ -98,11 +98,11 @@ class Protocol(_Plain):
 
 
 class Budget(_Plain):
-    """What stops an arm: exactly one axis. ``warm_start`` {meta-learner: amount of that axis}, charged to every arm that uses it."""
+    """What stops an arm: exactly one axis. ``warm_start`` {meta-learner: amount of that axis}, one at most, charged to every arm."""
 
     gradient_evaluations: Positive | None = None
     outer_steps: Positive | None = None
-    warm_start: dict[str, Positive] = {}
+    warm_start: Annotated[dict[str, Positive], Field(max_length=1)] = {}
 
     @model_validator(mode="after")
     def _one_axis(self) -> Budget:

@@ -160,11 +160,13 @@ class MetaLearnerContract:
         return learner.init(torch.Generator().manual_seed(3), game)
 
     def test_adaptation_leaves_meta_untouched(self, learner: Any, game: Any, meta: Tree) -> None:
+        """Adaptation returns new tensors."""
         before = tree_map(torch.clone, meta)
         Engine(game, learner).rollout(meta, small_episodes(), small_draws(), steps=3, order=1)
         assert all(torch.equal(a, b) for (_, a), (_, b) in zip(leaves(before), leaves(meta), strict=True))
 
     def test_trajectory_is_the_same_for_both_orders_and_for_loop_and_vmap(self, learner: Any, game: Any, meta: Tree) -> None:
+        """Derivatives and batching change no number of the forward pass."""
         ends = []
         for order in (1, 2):
             for vectorise in (True, False):
@@ -174,6 +176,7 @@ class MetaLearnerContract:
         assert max(largest_difference(end, ends[0]) for end in ends) < 1e-10
 
     def test_a_task_does_not_depend_on_its_neighbours(self, learner: Any, game: Any, meta: Tree) -> None:
+        """Tasks in another order give the same results in that order."""
         episodes, draws, order = small_episodes(), small_draws(), torch.tensor([2, 0, 1])
         straight = Engine(game, learner).rollout(meta, episodes, draws, steps=3, order=1).params
         shuffled = tree_map(lambda leaf: leaf[order], episodes)
@@ -181,12 +184,14 @@ class MetaLearnerContract:
         assert largest_difference(permuted, tree_map(lambda leaf: leaf[order], straight)) < 1e-10
 
     def test_zero_steps_is_the_start(self, learner: Any, game: Any, meta: Tree) -> None:
+        """Without a step, what was begun with stays."""
         engine = Engine(game, learner)
         end = engine.rollout(meta, small_episodes(), small_draws(), steps=0, order=1)
         start = engine.begin(meta, small_episodes()["support"], small_draws())
         assert largest_difference(end.params, start.params) == 0
 
     def test_meta_gradient_equals_finite_differences(self, learner: Any, game: Any) -> None:
+        """The gradient is that of the learner's own objective, in both modes of the engine."""
         if getattr(learner, "order", 2) == 1:
             pytest.skip("a first-order method's gradient is not the derivative of its objective")
         for vectorise in (True, False):
@@ -194,14 +199,17 @@ class MetaLearnerContract:
             assert error is None or error < 1e-6
 
     def test_the_same_inputs_give_the_same_step(self, learner: Any, game: Any, meta: Tree) -> None:
+        """An outer step has no state and no randomness of its own."""
         steps = [Engine(game, learner).outer_step(meta, small_episodes(), Outer(learner), small_draws())[0] for _ in range(2)]
         assert all(torch.equal(a, b) for (_, a), (_, b) in zip(leaves(steps[0]), leaves(steps[1]), strict=True))
 
     def test_an_outer_step_moves_meta_unless_the_learner_does_not_train(self, learner: Any, game: Any, meta: Tree) -> None:
+        """``trains`` says what ``meta_update`` does."""
         after, _ = Engine(game, learner).outer_step(meta, small_episodes(), Outer(learner), small_draws())
         assert (largest_difference(after, meta) > 0) == learner.trains
 
     def test_gradient_evaluations_are_counted(self, learner: Any, game: Any, meta: Tree) -> None:
+        """One for each move of a player on a task: the axis that budgets are counted in."""
         engine = Engine(game, learner)
         engine.rollout(meta, small_episodes(), small_draws(), steps=4, order=1)
         moves = sum(len(group) for group in game.schedule)
@@ -212,6 +220,7 @@ class GanLossContract:
     """What every GAN loss owes its users. Give a fixture ``loss``."""
 
     def test_losses_are_finite_scalars(self, loss: Any) -> None:
+        """A mean over samples, not a value per sample."""
         real, fake = torch.tensor([2.0, -0.5]), torch.tensor([-1.5, 0.5])
         for value in (loss.discriminator_loss(real, fake), loss.generator_loss(real, fake)):
             assert value.shape == ()
@@ -227,6 +236,7 @@ class GanLossContract:
         assert (g_fake < 0).all()
 
     def test_meta_gradient_through_the_loss_equals_finite_differences(self, loss: Any) -> None:
+        """Twice differentiable, as second-order meta-learning needs."""
         error = meta_gradient_error(_PlainMaml(), SmallGan(loss=loss))
         assert error is not None
         assert error < 1e-6
@@ -238,6 +248,7 @@ class TaskDistributionContract:
     shots, query = 4, 5
 
     def test_episodes_have_the_promised_shape_and_range(self, tasks: Any) -> None:
+        """As ``sample_spec`` says, in every split."""
         for split in SPLITS:
             episode = self._episode(tasks, split, 0)
             for part, n in (("support", self.shots), ("query", self.query)):
@@ -250,17 +261,20 @@ class TaskDistributionContract:
                     assert x.max() <= tasks.sample_spec.high
 
     def test_the_generator_decides_everything(self, tasks: Any) -> None:
+        """Equal generators draw equal episodes, others draw others."""
         one, same, other = (self._episode(tasks, "meta-train", 0, seed) for seed in (1, 1, 2))
         assert np.array_equal(one.support["x"], same.support["x"])
         assert np.array_equal(one.query["x"], same.query["x"])
         assert not np.array_equal(one.support["x"], other.support["x"])
 
     def test_support_and_query_are_disjoint(self, tasks: Any) -> None:
+        """No sample is in both."""
         episode = self._episode(tasks, "meta-test", 0)
         support, query = (np.asarray(part["x"]).reshape(len(part["x"]), -1) for part in (episode.support, episode.query))
         assert not any((row == other).all() for row in support for other in query)
 
     def test_the_query_may_be_empty(self, tasks: Any) -> None:
+        """Shuffled tasks are made from single support samples."""
         episode = tasks.episode("meta-train", 0, shots=1, query=0, rng=np.random.default_rng(0))
         assert len(episode.query["x"]) == 0
 

@@ -20,7 +20,7 @@ LARGEST = 1e50
 
 def defined_tasks(samples: npt.ArrayLike) -> Mask:
     """(T, ...) -> (T,): which tasks hold only finite values of at most ``LARGEST``."""
-    values = np.asarray(samples)
+    values = np.asarray(samples, dtype=np.float64)  # in float32 the limit would be infinity
     # NaN compares false, so one comparison finds NaN, inf and overflow.
     return np.asarray((np.abs(values) <= LARGEST).all(axis=tuple(range(1, values.ndim))), dtype=np.bool_)
 

@@ -12,6 +12,7 @@ from bench.errors import StoreError
 
 TEMPORARY = ".tmp"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -65,6 +66,8 @@ def unwritable(path: Path, error: OSError) -> StoreError:
         )
     if error.errno in _CLOSED:
         return StoreError(f"{path}: not writable ({error.strerror}); make the folder writable or choose another with --output")
+    if error.errno in _BLOCKED:
+        return StoreError(f"{path}: cannot be written, a file is where a folder should be ({error.strerror}); choose another with --output")
     return StoreError(f"{path}: cannot be written ({error.strerror or error}); check the disk, then run the same command again")
 
 

@@ -20,6 +20,7 @@ from bench.game.checks import check_third_order
 from bench.game.critic import Critic
 from bench.game.engine import Engine
 from bench.grid import SHUFFLED, Trial
+from bench.locations import without_locations
 from bench.registry import Registry, discover
 from bench.suite import Component
 
@@ -84,11 +85,13 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
     registry = worker_registry()
     tasks = _tasks(*_spelled(trial.task_distribution))
     modules = _modules(trial, registry, tasks.sample_spec)
-    penalties, outer_regularisers = {}, []
+    penalties: dict[str, Any] = {}
+    outer_regularisers = []
     for component in trial.regularisers:
         regulariser = registry.create("regularisers", component.name, component.parameters)
         if hasattr(regulariser, "penalty"):
-            penalties[component.label] = regulariser
+            # Its random numbers are named after it, so not by its label, which is in no identity.
+            penalties[f"{component.name}-{len(penalties)}"] = regulariser
         else:
             outer_regularisers.append(regulariser)
     loss = registry.create("gan_losses", trial.gan_loss.name, trial.gan_loss.parameters) if trial.gan_loss else None
@@ -107,7 +110,7 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
         )
 
     trainer = engine()
-    name = [trial.task_distribution.name, trial.task_distribution.parameters]
+    name = [trial.task_distribution.name, without_locations(trial.task_distribution, registry)]
     streams = [
         TaskStream(tasks, name, seed=trial.seed, protocol=dict(trial.protocol), shuffled=shuffled, device=trial.device)
         for shuffled in (trial.control == SHUFFLED, False)

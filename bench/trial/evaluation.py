@@ -125,7 +125,8 @@ def _as_stored(samples: Array, spec: Any) -> Array:
     if spec.kind != "image" or spec.low is None or spec.high is None:
         return samples
     unit = (np.clip(samples, spec.low, spec.high) - spec.low) / (spec.high - spec.low)
-    return (np.round(unit * LEVELS) / LEVELS * (spec.high - spec.low) + spec.low).astype(np.float32)
+    stored: Array = (np.round(unit * LEVELS) / LEVELS * (spec.high - spec.low) + spec.low).astype(np.float32)
+    return stored
 
 
 def _features(setup: Setup, samples: Array) -> Array:
@@ -134,8 +135,7 @@ def _features(setup: Setup, samples: Array) -> Array:
     finite = np.isfinite(flat).reshape(len(flat), -1).all(1)
     features = setup.extractor.features(np.where(finite.reshape(-1, *[1] * (flat.ndim - 1)), flat, 0).astype(np.float32))
     features[~finite] = np.nan
-    by_task: Array = features.reshape(*samples.shape[:2], -1)
-    return by_task
+    return features.reshape(*samples.shape[:2], -1)
 
 
 def _values(metrics: Sequence[tuple[Component, Metric]], look: Adapted, only: str | None) -> dict[tuple[int, str], Array]:

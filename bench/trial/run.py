@@ -22,7 +22,7 @@ from bench.trial.evaluation import evaluate
 from bench.trial.rows import Rows
 from bench.trial.training import Training, meta_train
 
-COUNTS = ("gradient_evaluations", "samples_seen")
+COSTS = ("seconds", "gradient_evaluations", "samples_seen", "flops")
 
 
 def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -35,14 +35,13 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=trial.device != "cpu")
     _forget_peak_memory(trial.device)
-    began = time.perf_counter()
     setup = assemble(trial, results / "artefacts")
     _record_extractor(setup, results / "artefacts" / f"{trial.features_key}.json")
     setup.registry.observe("bench_trial_started", trial=trial.to_dict())
     folder = results / "trials" / trial.trial_id
     folder.mkdir(parents=True, exist_ok=True)
     warm = _warm_start(setup, results / "artefacts")
-    training, measured = _train(setup, folder, warm)
+    training = _train(setup, folder, warm["spent"])
     row: dict[str, Any] = {"status": "diverged" if training.diverged else "ok", "reason": training.diverged}
     evaluation_began = time.perf_counter()
     artefacts = ["checkpoint.safetensors"]
@@ -54,12 +53,11 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
         artefacts.append("samples.npz")
         if tested.diverged:
             row |= {"status": "diverged", "reason": tested.diverged}
-    evaluation_seconds = measured + time.perf_counter() - evaluation_began
+    evaluation_seconds = training.evaluation_seconds + time.perf_counter() - evaluation_began
+    row |= {name: getattr(training, name) + warm[name] for name in COSTS}
     row |= {
-        "seconds": time.perf_counter() - began + warm["seconds"],
+        "seconds": row["seconds"] + evaluation_seconds,
         "evaluation_seconds": evaluation_seconds,
-        "gradient_evaluations": training.gradient_evaluations + warm["gradient_evaluations"],
-        "samples_seen": training.samples_seen + warm["samples_seen"],
         "peak_memory_bytes": _peak_memory(trial.device),
         "outer_steps": training.step,
         "artefacts": artefacts,
@@ -67,48 +65,41 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
     return row, training.rows.columns
 
 
-def _train(setup: Setup, folder: Path, warm: Mapping[str, Any]) -> tuple[Training, float]:
-    """Meta-train on what the warm start left of the budget; the second value is the time spent on meta-val."""
-    trial, measured = setup.trial, 0.0
+def _train(setup: Setup, folder: Path, spent: float) -> Training:
+    """Meta-train on what the warm start left of the budget."""
+    trial = setup.trial
 
     def validate(meta: Tree, outer_step: int) -> Rows:
-        nonlocal measured
-        began = time.perf_counter()
-        rows = evaluate(setup, meta, "meta-val", [trial.primary_step], outer_step=outer_step, only=trial.primary_metric).rows
-        measured += time.perf_counter() - began
-        return rows
+        return evaluate(setup, meta, "meta-val", [trial.primary_step], outer_step=outer_step, only=trial.primary_metric).rows
 
     generator = torch.Generator().manual_seed(_learner_seed(trial))
     meta = setup.learner.init(generator, setup.trainer.game)
-    training = meta_train(
+    return meta_train(
         setup.trainer,
         setup.stream,
         meta,
         Outer(setup.learner, setup.outer_regularisers),
         replicate=trial.replicate,
         axis=trial.budget["axis"],
-        amount=trial.budget["amount"] - warm["spent"],
+        amount=trial.budget["amount"] - spent,
         validations=trial.protocol["validations"],
         validate=validate if trial.primary_metric in {name for _, metric in setup.metrics for name in metric.outputs} else None,
         checkpoint=folder / "checkpoint.safetensors",
         on_progress=_reporter(folder),
     )
-    return training, measured
 
 
-def _warm_start(setup: Setup, artefacts: Path) -> dict[str, Any]:
+def _warm_start(setup: Setup, artefacts: Path) -> dict[str, float]:
     """Give the networks the parameters of the joint phase that arms share; its costs are charged to each of them."""
     trial = setup.trial
-    free = {"spent": 0.0, "seconds": 0.0, "gradient_evaluations": 0, "samples_seen": 0}
     if not trial.warm_key:
-        return free
+        return dict.fromkeys(("spent", *COSTS), 0.0)
     path = artefacts / f"{trial.warm_key}.safetensors"
     if not path.exists():
         _build_warm_start(setup, path)
     for player, weights in unflatten(load_tree(path)).items():
         setup.modules[player].load_state_dict(weights)
-    charged = {name: float(value) for name, value in tree_metadata(path).items()}
-    return {**charged, **{name: int(charged[name]) for name in COUNTS}}
+    return {name: float(value) for name, value in tree_metadata(path).items()}
 
 
 def _build_warm_start(setup: Setup, path: Path) -> None:
@@ -133,7 +124,7 @@ def _build_warm_start(setup: Setup, path: Path) -> None:
         axis=trial.budget["axis"],
         amount=plan["amount"],
     )
-    charged = {name: repr(getattr(training, name)) for name in ("spent", "seconds", *COUNTS)}
+    charged = {name: repr(getattr(training, name)) for name in ("spent", *COSTS)}
     save_tree(path, flatten(training.meta["initial"]), metadata=charged)
 
 

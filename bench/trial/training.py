@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from bench.episodes import TaskStream
+from bench.game.draws import Draws
 from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.store import load_tree, save_tree, tree_metadata
@@ -28,7 +31,9 @@ class Training:
 
     Attributes:
         spent: of the budget's axis.
-        gradient_evaluations, samples_seen, seconds: costs so far.
+        gradient_evaluations, samples_seen: costs so far.
+        seconds, evaluation_seconds: wall clock of outer steps, and of measuring on meta-val.
+        flops_per_step: floating-point operations of one outer step, matrix products and convolutions only.
         validations, points: how many points of the meta-val and meta-train curves are taken.
         diverged: why training stopped early; empty where it did not.
     """
@@ -40,10 +45,17 @@ class Training:
     gradient_evaluations: int = 0
     samples_seen: int = 0
     seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    flops_per_step: float = 0.0
     validations: int = 0
     points: int = 0
     diverged: str = ""
     rows: Rows = field(default_factory=Rows)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of all outer steps so far."""
+        return self.flops_per_step * self.step
 
 
 def meta_train(
@@ -101,7 +113,9 @@ def meta_train(
 def _validate_if_due(training: Training, amount: float, validations: int, validate: Callable[[Tree, int], Rows] | None) -> None:
     due = validations and training.spent >= amount * training.validations / validations
     if validate is not None and due and training.validations <= validations:
+        began = time.perf_counter()
         training.rows.extend(validate(training.meta, training.step))
+        training.evaluation_seconds += time.perf_counter() - began
         training.validations += 1
 
 
@@ -109,6 +123,8 @@ def _outer_step(training: Training, engine: Engine, stream: TaskStream, replicat
     step, outer = training.step, training.outer
     outer.step, outer.progress = step, min(1.0, training.spent / amount)
     episodes, draws = stream.training(replicate, step)
+    if step == 0:
+        training.flops_per_step = flops_of_outer_step(engine, training.meta, episodes, draws)
     engine.watched = {} if training.points <= outer.progress * CURVE_POINTS else None
     training.points = int(outer.progress * CURVE_POINTS) + 1
     gradients, samples = engine.gradient_evaluations, engine.samples_seen
@@ -124,6 +140,33 @@ def _outer_step(training: Training, engine: Engine, stream: TaskStream, replicat
         training.diverged = f"nan_param at outer step {step} of meta-training"
 
 
+def flops_of_outer_step(engine: Engine, meta: Tree, episodes: Tree, draws: Draws) -> float:
+    """Floating-point operations of an outer step on these tasks, counted on the first of them and multiplied.
+
+    Counted without stacking tasks: PyTorch's counter takes a stacked (grouped) convolution's backward for several times its size.
+    """
+    alone = Engine(engine.game, engine.learner, adaptation_steps=engine.adaptation_steps, vectorise=False)
+    with _FlopCounter() as counter:
+        alone.outer_step(meta, tree_map(lambda leaf: leaf[:1], episodes), Outer(engine.learner), draws.of(draws.key[:1]))
+    return counter.total * len(draws.key)
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Adds up PyTorch's own formulas for the operations that it sees.
+
+    ``FlopCounterMode`` does the same and follows modules besides, by hooks that fail on a gradient inside a forward pass.
+    """
+
+    total = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += float(formula(*args, **(kwargs or {}), out_val=result))
+        return result
+
+
 def _finite(tree: Tree) -> bool:
     return bool(torch.stack([leaf.isfinite().all() for _, leaf in leaves(tree) if leaf.is_floating_point()]).all())
 
@@ -131,10 +174,7 @@ def _finite(tree: Tree) -> bool:
 def save_checkpoint(path: Path, training: Training, engine: Engine) -> None:
     """Everything that the next outer step depends on, as safetensors; written atomically."""
     tensors = flatten({"meta": training.meta, "outer": training.outer.state, "state": engine.state})
-    plain = {
-        name: getattr(training, name)
-        for name in ("step", "spent", "gradient_evaluations", "samples_seen", "seconds", "validations", "points", "diverged")
-    }
+    plain = {one.name: getattr(training, one.name) for one in fields(Training) if one.name not in ("meta", "outer", "rows")}
     save_tree(path, tensors, metadata={"training": json.dumps({**plain, "rows": training.rows.columns})})
 
 

@@ -51,10 +51,10 @@ class Squash(nn.Module):
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
-        self.centre, self.half = (low + high) / 2, (high - low) / 2
+        self.centre, self.reach = (low + high) / 2, (high - low) / 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.centre + self.half * torch.tanh(x)
+        return self.centre + self.reach * torch.tanh(x)
 
 
 def output_layers(spec: SampleSpec) -> list[nn.Module]:

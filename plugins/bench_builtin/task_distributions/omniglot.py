@@ -235,6 +235,7 @@ class Omniglot:
     """
 
     kind: ClassVar[Kind] = "image"
+    locations: ClassVar[tuple[str, ...]] = ("path", "root", "download")
 
     def __init__(
         self,

@@ -1,0 +1,63 @@
+"""Which cells a ``-k`` expression means: words joined by ``and``, ``or``, ``not`` and brackets."""
+
+from __future__ import annotations
+
+import re
+
+from bench.errors import NothingSelectedError
+from bench.grid import Trial
+
+# A word of -k; brackets right after it belong to it, as in the label maml(order=2).
+TOKEN = re.compile(r"(?!(?:and|or|not)\()[^\s()]+\([^()]*\)|[^\s()]+|[()]")
+
+
+def select(trials: list[Trial], expression: str) -> list[Trial]:
+    """Cells whose labels match ``expression``: words joined by ``and``, ``or``, ``not`` and brackets, as in pytest's -k.
+
+    Raises:
+        NothingSelectedError: no cell matches, or the expression cannot be read.
+    """
+    chosen = [trial for trial in trials if _matches(expression, " ".join(str(value) for value in trial.cell().values()).lower())]
+    if not chosen:
+        arms = sorted({trial.arm for trial in trials})
+        raise NothingSelectedError(f"-k {expression!r} selects none of {len(trials)} cells; arms: {', '.join(arms)}")
+    return chosen
+
+
+def _matches(expression: str, text: str) -> bool:
+    """Evaluate a -k expression by recursive descent; words are substrings of ``text``."""
+    tokens = TOKEN.findall(expression.lower())
+
+    def either() -> bool:
+        value = both()
+        while tokens and tokens[0] == "or":
+            tokens.pop(0)
+            value = both() or value
+        return value
+
+    def both() -> bool:
+        value = inverse()
+        while tokens and tokens[0] == "and":
+            tokens.pop(0)
+            value = inverse() and value
+        return value
+
+    def inverse() -> bool:
+        if not tokens or tokens[0] in ("and", "or", ")"):
+            raise NothingSelectedError(
+                f"-k {expression!r} cannot be read; write words joined by and, or, not, for example 'reptile and not wasserstein'"
+            )
+        token = tokens.pop(0)
+        if token == "not":
+            return not inverse()
+        if token == "(":
+            value = either()
+            if not tokens or tokens.pop(0) != ")":
+                raise NothingSelectedError(f"-k {expression!r}: a bracket is not closed")
+            return value
+        return token in text
+
+    value = either()
+    if tokens:
+        raise NothingSelectedError(f"-k {expression!r} cannot be read after {tokens[0]!r}; join words by and, or, not")
+    return value

@@ -1,0 +1,474 @@
+"""The grid: which cells there are, what their identity depends on and what not, and which work they share."""
+
+import itertools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from bench import grid
+from bench.components import Component
+from bench.errors import NothingSelectedError, SuiteError
+from bench.grid import Trial, expand
+from bench.registry import Registry, discover
+from bench.selection import select
+from bench.suite import Budget, Protocol, load_suite
+
+SUITE = {
+    "question": "Which?",
+    "name": "base",
+    "seed": 1,
+    "replicates": 2,
+    "primary": {"metric": "energy", "adaptation_step": 2, "compare": ["reptile", "finetune"]},
+    "budget": {"gradient_evaluations": 500, "warm_start": {"finetune": 100}},
+    "protocol": {"shots": 6, "query": 6, "adaptation_steps": {"train": 2, "test": [0, 2]}},
+    "games": ["gan"],
+    "task_distributions": ["gaussian-rings"],
+    "networks": ["mlp"],
+    "gan_losses": ["non-saturating", "wasserstein"],
+    "meta_learners": ["scratch", "finetune", "reptile", {"maml": {"order": {"sweep": [1, 2]}}}],
+    "regularisers": [[], ["gradient-penalty"], ["outer-clip"]],
+    "controls": {"shuffled-tasks": ["reptile"]},
+    "metrics": ["energy", "modes"],
+}
+REGRESSION = {
+    "task_distributions": ["sinusoids"],
+    "games": ["regression"],
+    "metrics": ["mse"],
+    "primary": {**SUITE["primary"], "metric": "mse"},
+    "regularisers": [[]],
+}
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """The built-in components; reading data is not what this is about."""
+    monkeypatch.setattr(Registry, "data_hash", lambda self, family, name, parameters: f"data of {name}")
+    return discover("builtin")
+
+
+@pytest.fixture
+def load(registry, tmp_path):
+    """Suite from changes to the one above, or from text."""
+
+    def loading(changes=None, text=""):
+        path = tmp_path / "suite.yaml"
+        path.write_text(text or yaml.safe_dump({**SUITE, **(changes or {})}, sort_keys=False))
+        return load_suite(path, registry)
+
+    return loading
+
+
+@pytest.fixture
+def cells(load, registry):
+    """Cells of the suite with some keys changed."""
+    return lambda **changes: expand(load(changes), registry)
+
+
+def one(trials, arm="reptile", loss="wasserstein", replicate=0):
+    (found,) = [t for t in trials if (t.arm, t.gan_loss.label if t.gan_loss else "", t.replicate) == (arm, loss, replicate)]
+    return found
+
+
+def ids(trials):
+    return {trial.trial_id for trial in trials}
+
+
+def changed(suite, registry, **update):
+    """Identity of the same cell of a suite that was changed after it was read; the warm start stays out of the way."""
+    return one(expand(suite.model_copy(update=update), registry)).trial_id
+
+
+# ------------------------------------------------------------------ cells
+def test_cells_are_the_product_with_controls_beside_the_first_set_only(cells):
+    trials = cells()
+    learners, losses, sets, replicates = 5, 2, 3, 2
+    assert len(trials) == replicates * losses * (learners * sets + 1)
+    assert {trial.arm for trial in trials if trial.control} == {"reptile (shuffled tasks)"}
+    assert len(ids(trials)) == len(trials)
+
+
+def test_controls_follow_the_first_set_wherever_it_is(cells):
+    trials = cells(regularisers=[["outer-clip"], []])
+    assert {trial.arm for trial in trials if trial.control} == {"reptile + outer-clip (shuffled tasks)"}
+
+
+def test_whole_replicates_come_first(cells):
+    replicates = [trial.replicate for trial in cells()]
+    assert replicates == sorted(replicates)
+
+
+def test_a_game_without_a_gan_loss_is_not_multiplied_by_them(cells):
+    trials = cells(**REGRESSION)
+    assert len(trials) == 2 * (5 + 1)
+    assert {trial.gan_loss for trial in trials} == {None}
+
+
+def test_only_metrics_that_are_defined_are_measured(cells):
+    trials = cells(task_distributions=["gaussian-rings", "digits"])
+    measured = {trial.task_distribution.name: [metric.name for metric in trial.metrics] for trial in trials}
+    assert measured == {"gaussian-rings": ["energy", "modes"], "digits": ["energy"]}
+
+
+def test_the_feature_extractor_follows_the_kind_of_samples(cells):
+    trials = cells(task_distributions=["gaussian-rings", "digits"])
+    chosen = {trial.task_distribution.name: trial.feature_extractor.name for trial in trials}
+    assert chosen == {"gaussian-rings": "identity", "digits": "protonet-conv4"}
+
+
+def test_overrides_hold_for_their_distribution_only(cells):
+    changes = {"digits": {"gan_losses": ["hinge"], "budget": {"outer_steps": 7}, "protocol": {"shots": 3}}}
+    trials = cells(task_distributions=["gaussian-rings", "digits"], per_task_distribution=changes)
+    digits = [trial for trial in trials if trial.task_distribution.name == "digits"]
+    rings = [trial for trial in trials if trial.task_distribution.name != "digits"]
+    assert {trial.gan_loss.name for trial in digits} == {"hinge"}
+    assert {(trial.budget["axis"], trial.protocol["shots"]) for trial in digits} == {("outer_steps", 3)}
+    assert {(trial.budget["axis"], trial.protocol["shots"]) for trial in rings} == {("gradient_evaluations", 6)}
+
+
+def test_a_trial_travels_as_json(cells):
+    for trial in cells(regularisers=[["gradient-penalty", "outer-clip"]]) + cells(**REGRESSION):
+        assert Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == replace(trial, budget=dict(trial.budget))
+
+
+def test_cells_that_differ_in_labels_only_are_refused(cells):
+    with pytest.raises(SuiteError, match=r"differ in nothing but labels: reptile on .*; twin on "):
+        cells(meta_learners=["finetune", "reptile", {"reptile": {"label": "twin"}}])
+
+
+# ------------------------------------------------------------------ skipped cells
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({"networks": ["dcgan"]}, {"dcgan takes samples of kind image, but gaussian-rings has points"}),
+        ({"feature_extractor": "pixels"}, {"pixels takes samples of kind image, but gaussian-rings has points"}),
+        (
+            {"task_distributions": ["sinusoids"], "metrics": ["mse"], "primary": REGRESSION["primary"]},
+            {"gan takes samples of kind image, points, signal, but sinusoids has regression"},
+        ),
+        (
+            {**REGRESSION, "regularisers": [["gradient-penalty"]]},
+            {"gradient-penalty acts on the discriminator, which the game regression has not"},
+        ),
+        ({"task_distributions": ["digits"], "regularisers": [[]], "metrics": ["modes"], "primary": {**SUITE["primary"], "metric": "modes"}},
+         {"none of the suite's metrics is defined on digits (image)"}),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_skipped_with_its_reason(cells, changes, reasons):
+    assert {trial.skip for trial in cells(**changes)} == reasons
+
+
+def test_an_outer_regulariser_needs_an_outer_loop(cells):
+    skipped = {(trial.arm, trial.skip) for trial in cells() if trial.skip}
+    assert skipped == {("scratch + outer-clip", "outer-clip acts on the outer loop, which scratch has not")}
+
+
+def test_an_exclusion_gives_its_reason_and_needs_all_its_families(cells):
+    rule = {"meta_learners": "maml", "regularisers": ["gradient-penalty", "outer-clip"], "gan_losses": "wasserstein", "reason": "too dear"}
+    excluded = [trial for trial in cells(exclude=[rule]) if trial.skip == "excluded by the suite: too dear"]
+    expected = itertools.product(("maml(order=1)", "maml(order=2)"), ("gradient-penalty", "outer-clip"), (0, 1))
+    assert {(t.meta_learner.label, t.regularisers[0].label, t.replicate) for t in excluded} == set(expected)
+    assert {trial.gan_loss.label for trial in excluded} == {"wasserstein"}
+
+
+def test_an_excluded_cell_keeps_its_identity(cells):
+    rule = {"meta_learners": "maml", "reason": "too dear"}
+    assert ids(cells(exclude=[rule])) == ids(cells())
+
+
+# ------------------------------------------------------------------ what an identity depends on
+def components(registry):
+    """Every hyperparameter of every component that can be part of a cell of the suite, with a value that it does not have."""
+    families = {
+        "games": "games", "networks": "networks", "gan_losses": "gan_losses", "meta_learners": "meta_learners", "metrics": "metrics",
+        "task_distributions": "task_distributions", "regularisers": "regularisers", "feature_extractors": "feature_extractor",
+    }  # fmt: skip
+    for family, key in families.items():
+        for name in registry.names(family):
+            info = registry.component(family, name)
+            for hyperparameter in info.schema["properties"]:
+                if hyperparameter not in info.attributes.get("locations", ()):
+                    yield family, key, name, hyperparameter
+
+
+def test_every_hyperparameter_of_every_component_is_part_of_the_identity(load, registry):
+    suite, tried = load(), 0
+    for family, key, name, hyperparameter in components(registry):
+        plain, set_ = (Component(family, name, values, {}, "x") for values in ({}, {hyperparameter: 0.123}))
+        spelled = {"regularisers": lambda c: ((c,),), "feature_extractor": lambda c: c}.get(key, lambda c: (c,))
+        found = [
+            {t.trial_id for t in expand(suite.model_copy(update={key: spelled(component), "controls": {}}), registry)}
+            for component in (plain, set_)
+        ]
+        assert found[0].isdisjoint(found[1]), (name, hyperparameter)
+        tried += 1
+    assert tried > 40
+
+
+def test_test_time_hyperparameters_are_part_of_the_identity(cells):
+    plain, tested = (one(cells(meta_learners=["finetune", {"reptile": {"test": test}}])).trial_id for test in ({}, {"inner_lr": 0.1}))
+    assert plain != tested
+
+
+def leaves(settings, place=()):
+    for name, value in settings.items():
+        yield from leaves(value, (*place, name)) if isinstance(value, dict) else [((*place, name), value)]
+
+
+@pytest.mark.parametrize(("place", "value"), list(leaves(Protocol().to_dict())), ids=str)
+def test_every_field_of_the_protocol_is_part_of_the_identity(load, registry, place, value):
+    suite = load()
+    settings = suite.protocol.to_dict()
+    inside = settings
+    for name in place[:-1]:
+        inside = inside[name]
+    inside[place[-1]] = [*inside[place[-1]], 99] if isinstance(value, list) else inside[place[-1]] + 1
+    protocol = Protocol.model_validate_json(json.dumps(settings))
+    assert changed(suite, registry, protocol=protocol) != changed(suite, registry)
+
+
+def test_seed_replicate_budget_axis_and_warm_start_are_part_of_the_identity(load, registry):
+    suite = load()
+    found = [changed(suite, registry)]
+    found.append(changed(suite, registry, seed=2))
+    found.append(one(expand(suite, registry), replicate=1).trial_id)
+    for budget in (
+        {"gradient_evaluations": 501, "warm_start": {"finetune": 100}},
+        {"outer_steps": 500, "warm_start": {"finetune": 100}},
+        {"gradient_evaluations": 500, "warm_start": {"finetune": 101}},
+        {"gradient_evaluations": 500, "warm_start": {"reptile": 100}},
+        {"gradient_evaluations": 500},
+    ):
+        found.append(changed(suite, registry, budget=Budget(**budget)))
+    assert len(set(found)) == len(found)
+
+
+def test_game_loss_network_learner_regularisers_and_control_are_part_of_the_identity(cells):
+    assert len(ids(cells(gan_losses=["non-saturating", "hinge", "wasserstein", "least-squares", "minimax"]))) == 2 * 5 * (5 * 3 + 1)
+    one_way, other_way = (cells(regularisers=[names]) for names in (["gradient-penalty", "r1"], ["r1", "gradient-penalty"]))
+    assert ids(one_way).isdisjoint(ids(other_way))  # a set is ordered
+
+
+def test_metrics_and_their_features_are_part_of_the_identity(cells):
+    assert ids(cells(metrics=["energy"])).isdisjoint(ids(cells()))
+    digits = {"task_distributions": ["digits"], "metrics": ["energy"]}
+    assert ids(cells(**digits)).isdisjoint(ids(cells(**digits, feature_extractor="pixels")))
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("games", "gan"), ("task_distributions", "gaussian-rings"), ("networks", "mlp"), ("gan_losses", "wasserstein"),
+        ("meta_learners", "reptile"), ("regularisers", "outer-clip"), ("metrics", "modes"), ("feature_extractors", "identity"),
+        ("meta_learners", "finetune"), ("inner_optimisers", "sgd"),
+    ],
+)  # fmt: skip
+def test_the_code_of_each_component_is_part_of_the_identity(load, registry, monkeypatch, family, name):
+    """Of the warm start's learner and of components that a hyperparameter names, too."""
+    suite = load(
+        {"meta_learners": ["finetune", {"reptile": {"inner_optimiser": {"sgd": {"momentum": 0.5}}}}], "regularisers": [["outer-clip"]]}
+    )
+
+    def cell():
+        return one(expand(suite, registry), arm="reptile + outer-clip").trial_id
+
+    before, source_hash = cell(), registry.source_hash
+    monkeypatch.setattr(registry, "source_hash", lambda *asked: "edited" if asked == (family, name) else source_hash(*asked))
+    assert cell() != before
+
+
+def test_the_code_of_another_component_is_not(load, registry, monkeypatch):
+    suite, source_hash = load(), registry.source_hash
+    before = one(expand(suite, registry)).trial_id
+    monkeypatch.setattr(registry, "source_hash", lambda *asked: "edited" if asked[1] in ("maml", "adam", "r1") else source_hash(*asked))
+    assert one(expand(suite, registry)).trial_id == before
+
+
+def test_code_data_torch_and_device_are_part_of_the_identity(load, registry, monkeypatch):
+    suite = load()
+    before = ids(expand(suite, registry))
+    assert ids(expand(suite, registry, device="cuda")).isdisjoint(before)
+    for target, name, value in (
+        (Registry, "numeric_hash", property(lambda self: "edited")),
+        (Registry, "data_hash", lambda *asked: "other data"),
+        (grid, "_torch_minor", lambda: "99.1"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, value)
+            assert ids(expand(suite, registry)).isdisjoint(before), name
+
+
+def test_a_patch_release_of_torch_is_the_same_torch(monkeypatch):
+    found = []
+    for version in ("2.11.0", "2.11.3+cu128", "2.12.0"):
+        monkeypatch.setattr(grid, "metadata", SimpleNamespace(version=lambda name, version=version: version))
+        found.append(grid._torch_minor.__wrapped__())
+    assert found == ["2.11", "2.11", "2.12"]
+
+
+# ------------------------------------------------------------------ what an identity does not depend on
+def test_the_order_of_lists_does_not_matter(cells):
+    lists = ("gan_losses", "meta_learners", "metrics")
+    backwards = {name: SUITE[name][::-1] for name in lists}
+    assert ids(cells(**backwards)) == ids(cells())
+    distributions = ["gaussian-rings", "digits"]
+    assert ids(cells(task_distributions=distributions)) == ids(cells(task_distributions=distributions[::-1]))
+
+
+def test_formatting_and_comments_do_not_matter(load, registry):
+    text = "# A comment.\n" + yaml.safe_dump(SUITE, default_flow_style=True, width=60)
+    assert ids(expand(load(text=text), registry)) == ids(expand(load(), registry))
+
+
+def test_words_for_readers_do_not_matter(cells):
+    words = {
+        "question": "Another?",
+        "name": "other",
+        "description": "Longer.",
+        "tuning_record": "by hand",
+        "primary": {**SUITE["primary"], "compare": ["finetune", "reptile"]},
+    }
+    assert ids(cells(**words)) == ids(cells())
+
+
+def test_labels_do_not_matter(cells):
+    labelled = {
+        "games": [{"gan": {"label": "a"}}],
+        "task_distributions": [{"gaussian-rings": {"label": "b"}}],
+        "networks": [{"mlp": {"label": "c"}}],
+        "gan_losses": [{"non-saturating": {"label": "d"}}, {"wasserstein": {"label": "e"}}],
+        "meta_learners": ["scratch", {"finetune": {"label": "f"}}, "reptile", {"maml": {"order": {"sweep": [1, 2]}, "label": "g"}}],
+        "regularisers": [[], [{"gradient-penalty": {"label": "h"}}], ["outer-clip"]],
+        "metrics": [{"energy": {"label": "i"}}, "modes"],
+        "primary": {**SUITE["primary"], "compare": ["reptile", "f"]},
+    }
+    assert ids(cells(**labelled)) == ids(cells())
+
+
+def test_more_of_anything_adds_cells_and_leaves_the_others(cells):
+    more = cells(replicates=3, gan_losses=[*SUITE["gan_losses"], "hinge"], task_distributions=["gaussian-rings", "digits"])
+    assert ids(cells()) < ids(more)
+
+
+def test_where_data_lie_does_not_matter(load, registry, tmp_path, monkeypatch):
+    """But a worker must be told, wherever its current folder is."""
+    monkeypatch.chdir(tmp_path)
+    plain = {"metrics": ["energy"], "task_distributions": ["omniglot"]}
+    before = ids(expand(load(plain), registry))
+    for parameters, told in (
+        ({"path": "data/omniglot.npz"}, {"path": str(tmp_path / "data" / "omniglot.npz")}),
+        ({"path": "/elsewhere/omniglot.npz"}, {"path": "/elsewhere/omniglot.npz"}),
+        ({"root": "~/data", "download": True}, {"root": "~/data", "download": True}),
+    ):
+        trials = expand(load({**plain, "task_distributions": [{"omniglot": parameters}]}), registry)
+        assert ids(trials) == before
+        assert Trial.from_dict(trials[0].to_dict()).task_distribution.parameters == told
+    assert ids(expand(load({**plain, "task_distributions": [{"omniglot": {"size": 20}}]}), registry)).isdisjoint(before)
+
+
+# ------------------------------------------------------------------ lineage and shared work
+def test_lineage_is_the_identity_without_the_budget(load, registry):
+    suite = load()
+    short, long = (
+        one(expand(suite.model_copy(update={"budget": Budget(gradient_evaluations=n, warm_start={"finetune": 100})}), registry))
+        for n in (500, 5000)
+    )
+    assert short.trial_id != long.trial_id
+    assert short.lineage_id == long.lineage_id
+    lineages = [trial.lineage_id for trial in expand(suite, registry)]
+    assert len(set(lineages)) == len(lineages)
+
+
+def test_a_baseline_that_does_not_train_has_no_budget(load, registry):
+    suite = load()
+    short, long = (
+        one(expand(suite.model_copy(update={"budget": Budget(gradient_evaluations=n)}), registry), arm="scratch").trial_id
+        for n in (500, 5000)
+    )
+    assert short == long
+
+
+def test_arms_share_a_warm_start_but_replicates_losses_and_penalties_do_not(cells):
+    keys = {}
+    for trial in cells():
+        if trial.meta_learner.name == "scratch":
+            assert trial.warm_key == ""
+            continue
+        penalty = any(component.name == "gradient-penalty" for component in trial.regularisers)
+        keys.setdefault((trial.replicate, trial.gan_loss.label, penalty), set()).add(trial.warm_key)
+    assert {len(found) for found in keys.values()} == {1}
+    assert len(set.union(*keys.values())) == len(keys) == 2 * 2 * 2
+
+
+def test_a_warm_start_depends_on_what_its_training_sees(load, registry):
+    suite = load()
+
+    def key(**update):
+        return one(expand(suite.model_copy(update=update), registry)).warm_key
+
+    before = key()
+    steps = suite.protocol.adaptation_steps
+    apart = {
+        "more adaptation steps": suite.protocol.model_copy(update={"adaptation_steps": steps.model_copy(update={"train": 3})}),
+        "more shots": suite.protocol.model_copy(update={"shots": 7}),
+    }
+    assert before not in {key(protocol=protocol) for protocol in apart.values()}
+    assert key(seed=2) != before
+    assert key(budget=Budget(gradient_evaluations=500, warm_start={"finetune": 101})) != before
+    shared = {
+        "protocol": suite.protocol.model_copy(update={"samples": 7, "validations": 0, "reference": 9}),
+        "metrics": suite.metrics[:1],
+        "budget": Budget(gradient_evaluations=5000, warm_start={"finetune": 100}),
+    }
+    assert {key(**{name: value}) for name, value in shared.items()} == {before}
+
+
+def test_the_test_time_settings_of_a_learner_do_not_touch_its_warm_start(cells):
+    learners = [{"finetune": {"test": {"inner_lr": 0.1}, "label": "tuned"}}, "reptile"]
+    primary = {**SUITE["primary"], "compare": ["reptile", "tuned"]}
+    assert one(cells(meta_learners=learners, primary=primary)).warm_key == one(cells()).warm_key
+
+
+def test_a_feature_extractor_is_shared_by_everything_on_the_same_data(cells):
+    trials = cells(task_distributions=["gaussian-rings", "digits"])
+    assert len({(trial.task_distribution.name, trial.features_key) for trial in trials}) == 2
+
+
+# ------------------------------------------------------------------ -k
+@pytest.mark.parametrize(
+    ("expression", "arms"),
+    [
+        ("scratch", {"scratch", "scratch + gradient-penalty", "scratch + outer-clip"}),
+        ("maml(order=2) and not (gradient-penalty or outer-clip)", {"maml(order=2)"}),
+        ("not maml and not scratch and not finetune and not outer-clip and not gradient-penalty", {"reptile", "reptile (shuffled tasks)"}),
+        ("shuffled-tasks", {"reptile (shuffled tasks)"}),
+        ("Reptile AND outer-clip", {"reptile + outer-clip"}),
+        ("finetune and outer-clip or shuffled", {"finetune + outer-clip", "reptile (shuffled tasks)"}),
+        ("not(maml or scratch)and outer-clip", {"finetune + outer-clip", "reptile + outer-clip"}),
+    ],
+)
+def test_expressions_select_by_labels(cells, expression, arms):
+    assert {trial.arm for trial in select(cells(), expression)} == arms
+
+
+def test_a_selection_keeps_identities(cells):
+    trials = cells()
+    assert ids(select(trials, "wasserstein")) == {trial.trial_id for trial in trials if trial.gan_loss.label == "wasserstein"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("nobody", "selects none of 64 cells; arms: finetune, "),
+        ("", "cannot be read; write words joined by and, or, not"),
+        ("reptile and", "cannot be read"),
+        ("(reptile", "a bracket is not closed"),
+        ("reptile wasserstein", "cannot be read after 'wasserstein'"),
+        ("or reptile", "cannot be read"),
+    ],
+)
+def test_an_expression_that_selects_nothing_is_an_error_with_a_cure(cells, expression, message):
+    with pytest.raises(NothingSelectedError, match=message.replace("(", r"\(")):
+        select(cells(), expression)
