@@ -21,7 +21,7 @@ from bench.planning import Plan, known_rows, make_plan
 from bench.progress import Progress, spell_seconds
 from bench.registry import Registry, discover
 from bench.selection import select
-from bench.store import Store, write_atomic
+from bench.store import Store, unwritable, write_atomic
 from bench.suite import Budget, Suite, load_suite
 
 WORK = "bench.trial.run:run"
@@ -138,6 +138,7 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
                 say(f"Interrupted. What is finished is saved; the same command goes on from there:\n  {_command(suite_path, options)}")
                 return ExitCode.INTERRUPTED
         statuses = [row.status for row in store.rows.values()]
+    planned.registry.observe("bench_suite_finished", results=str(results), rows=len(statuses))
     failed = sum(status in FAILURES for status in statuses)
     if options.report:
         say(_report(planned, suite_path))
@@ -316,6 +317,10 @@ def _debug(planned: Planned, say: Any) -> ExitCode:
         raise UsageError("every selected cell is skipped, so there is nothing to debug; see bench plan")
     say(f"debugging {trial.arm} on {trial.task_distribution.label}, replicate {trial.replicate}, trial {trial.trial_id}")
     folder = planned.results / "debug"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
     row, measurements = run_trial({"trial": trial.to_dict(), "results": str(folder.resolve())})
     say(json.dumps({key: value for key, value in row.items() if key != "artefacts"}, indent=1))
     say(f"{len(measurements['value'])} measurements; artefacts in {folder}/trials/{trial.trial_id}")

@@ -201,6 +201,8 @@ def _misfit(trial: Trial, registry: Registry) -> str:
             return f"{component.name} acts on the outer loop, which {trial.meta_learner.name} has not"
         if about.get("acts_on") == "player" and about.get("player") not in players:
             return f"{component.name} acts on the {about.get('player')}, which the game {trial.game.name} has not"
+    if trial.augmentations:  # rather than numbers without it under its name
+        return f"{trial.augmentations[0].name} is an augmentation, which no game applies"
     if trial.control and not trains:
         return f"{trial.meta_learner.name} does not train across tasks, so shuffled tasks change nothing"
     if not trial.metrics:

@@ -61,7 +61,8 @@ def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
     data = parse(text.decode("utf-8-sig")).data
     for item in data[FAMILY]:
         for name, given in item.items() if isinstance(item, Mapping) else ():
-            given |= {key: _last_part(given[key]) for key in location_names(FAMILY, name, registry) if given and key in given}
+            for key in set(location_names(FAMILY, name, registry)) & set(given or ()):
+                given[key] = _last_part(given[key])
     return ANONYMISED.encode() + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=140).encode()
 
 

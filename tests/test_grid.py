@@ -165,6 +165,13 @@ def test_an_outer_regulariser_needs_an_outer_loop(cells):
     assert skipped == {("scratch + outer-clip", "outer-clip acts on the outer loop, which scratch has not")}
 
 
+def test_an_augmentation_is_not_ignored_in_silence(load, registry):
+    registry._offers["augmentations", "flip"] = [replace(registry.component("regularisers", "r1"), family="augmentations", name="flip")]
+    suite = load({"controls": {}}).model_copy(update={"augmentations": ((), (Component("augmentations", "flip"),))})
+    reasons = {trial.augmentations != (): trial.skip for trial in expand(suite, registry) if not trial.regularisers}
+    assert reasons == {False: "", True: "flip is an augmentation, which no game applies"}
+
+
 def test_an_exclusion_gives_its_reason_and_needs_all_its_families(cells):
     rule = {"meta_learners": "maml", "regularisers": ["gradient-penalty", "outer-clip"], "gan_losses": "wasserstein", "reason": "too dear"}
     excluded = [trial for trial in cells(exclude=[rule]) if trial.skip == "excluded by the suite: too dear"]

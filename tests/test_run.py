@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bench
@@ -159,6 +161,27 @@ def test_a_selection_runs_only_what_it_names(tmp_path):
     assert set(ledger["arm"]) == {"scratch"}
     assert set(ledger["gan_loss"]) == {"wasserstein"}
     assert main([*arguments[:-1], "nobody"]) == ExitCode.NOTHING_SELECTED
+
+
+def test_labels_change_no_number(finished, tmp_path):
+    """They are in no identity, so random numbers must not be named after them."""
+    from bench.driver import RunOptions, prepare
+    from bench.trial.run import run
+
+    planned = prepare(TWIN, RunOptions(output=finished, device="cpu"))
+    trial = next(t for t in planned.plan.trials if t.arm == "reptile + gradient-penalty" and not t.skip)
+    families = ("game", "task_distribution", "network", "gan_loss", "meta_learner", "feature_extractor")
+    renamed = {family: replace(getattr(trial, family), label="other") for family in families}
+    sets = {family: tuple(replace(one, label="other") for one in getattr(trial, family)) for family in ("regularisers", "metrics")}
+    _, again = run({"trial": replace(trial, **renamed, **sets, suite="other", arm="other").to_dict(), "results": str(tmp_path)})
+    once = measurements(finished).query("trial_id == @trial.trial_id")
+    key = ["split", "task_id", "outer_step", "adaptation_step", "metric"]
+
+    def rows(columns):
+        told = [["" if value is None or value is pd.NA or value != value else str(value) for value in columns[name]] for name in key]
+        return sorted(zip(*told, columns["value"], strict=True))
+
+    assert rows(again) == rows(once)
 
 
 def test_debug_raises_here(tmp_path, capsys):

@@ -5,7 +5,7 @@
 """
 
 from bench.store.artefacts import load_samples, load_tree, read_progress, save_samples, save_tree, tree_metadata, write_progress
-from bench.store.files import write_atomic
+from bench.store.files import unwritable, write_atomic
 from bench.store.folder import Store, check_outcome
 from bench.store.ledger import COSTS, OUTCOMES, ROW_COLUMNS, STATUSES, Ledger, TrialRow, read_ledger
 from bench.store.segments import MEASUREMENT_COLUMNS, SEGMENTS, read_segment
@@ -29,6 +29,7 @@ __all__ = [
     "save_samples",
     "save_tree",
     "tree_metadata",
+    "unwritable",
     "write_atomic",
     "write_progress",
 ]
