@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-from bench_builtin.games import Regression
-from bench_builtin.inner_optimisers import Sgd
-from bench_builtin.meta_learners import Maml, Reptile
 from torch import nn
 
 from bench.contracts import Parts
@@ -12,6 +9,9 @@ from bench.game.critic import Critic
 from bench.game.draws import Draws
 from bench.game.engine import Engine
 from bench.trial.training import flops_of_outer_step
+from bench_builtin.games import Regression
+from bench_builtin.inner_optimisers import Sgd
+from bench_builtin.meta_learners import Maml, Reptile
 
 TASKS, SHOTS, INPUTS, OUTPUTS, STEPS = 3, 10, 4, 5, 2
 

@@ -146,12 +146,13 @@ def flops_of_outer_step(engine: Engine, meta: Tree, episodes: Tree, draws: Draws
     Counted without stacking tasks: PyTorch's counter takes a stacked (grouped) convolution's backward for several times its size.
     """
     alone = Engine(engine.game, engine.learner, adaptation_steps=engine.adaptation_steps, vectorise=False)
-    with _FlopCounter() as counter:
+    counter = _FlopCounter()  # type: ignore[no-untyped-call]
+    with counter:
         alone.outer_step(meta, tree_map(lambda leaf: leaf[:1], episodes), Outer(engine.learner), draws.of(draws.key[:1]))
     return counter.total * len(draws.key)
 
 
-class _FlopCounter(TorchDispatchMode):
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up PyTorch's own formulas for the operations that it sees.
 
     ``FlopCounterMode`` does the same and follows modules besides, by hooks that fail on a gradient inside a forward pass.
