@@ -155,20 +155,20 @@ def _positive(text: str) -> int:
 
 
 def _options(options: argparse.Namespace) -> Any:
-    from bench.driver import RunOptions
+    from bench.driver.run import RunOptions
 
     names = ("output", "jobs", "executor", "address", "device", "quick", "select", "debug")
     return RunOptions(**{name: getattr(options, name) for name in names if hasattr(options, name)})
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bench.driver import run
+    from bench.driver.run import run
 
     return run(options.suite, _options(options))
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from bench.driver import plan_text, prepare
+    from bench.driver.run import plan_text, prepare
 
     planned = prepare(options.suite, _options(options))
     print(plan_text(planned, jobs=options.jobs, as_json=options.json))
@@ -176,9 +176,9 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from bench.grid import expand
-    from bench.registry import discover
-    from bench.suite import load_suite
+    from bench.grid.cells import expand
+    from bench.registry.registry import discover
+    from bench.suite.model import load_suite
 
     registry = discover()
     suite = load_suite(options.suite, registry)
@@ -196,15 +196,15 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from bench.registry import discover
-    from bench.schema import json_schema
+    from bench.registry.registry import discover
+    from bench.suite.schema import json_schema
 
     print(json.dumps(json_schema(discover()), indent=1))
     return ExitCode.OK
 
 
 def _report(options: argparse.Namespace) -> int:
-    from bench.reporting import report
+    from bench.driver.reporting import report
 
     paths = report(options.results)
     if options.json:
@@ -216,8 +216,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plugins_list(options: argparse.Namespace) -> int:
-    from bench.listing import plugins_json, plugins_text
-    from bench.registry import discover
+    from bench.registry.listing import plugins_json, plugins_text
+    from bench.registry.registry import discover
 
     registry = discover()
     print(json.dumps(plugins_json(registry), indent=1) if options.json else plugins_text(registry))
@@ -225,8 +225,8 @@ def _plugins_list(options: argparse.Namespace) -> int:
 
 
 def _plugins_info(options: argparse.Namespace) -> int:
-    from bench.listing import info_json, info_text
-    from bench.registry import discover
+    from bench.registry.listing import info_json, info_text
+    from bench.registry.registry import discover
 
     registry = discover()
     print(json.dumps(info_json(registry, options.name), indent=1) if options.json else info_text(registry, options.name))

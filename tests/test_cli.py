@@ -418,7 +418,7 @@ def test_workers_get_the_gpu_that_auto_found(say, suite, monkeypatch, device, sh
             raise KeyboardInterrupt
 
     asked = {}
-    monkeypatch.setattr("bench.driver._device", lambda asked: device)
+    monkeypatch.setattr("bench.driver.run._device", lambda asked: device)
     monkeypatch.setattr("bench.schedule.make_executor", lambda name, **options: asked.update(options) or Stopped())
     code, out, _ = say("run", suite())
     assert code == ExitCode.INTERRUPTED
@@ -428,7 +428,7 @@ def test_workers_get_the_gpu_that_auto_found(say, suite, monkeypatch, device, sh
 
 def test_an_observer_is_told_of_the_end(say, suite, monkeypatch):
     told = []
-    monkeypatch.setattr("bench.registry.Registry.observe", lambda self, hook, **facts: told.append((hook, sorted(facts))))
+    monkeypatch.setattr("bench.registry.registry.Registry.observe", lambda self, hook, **facts: told.append((hook, sorted(facts))))
     run(say, suite())
     started, finished = (("bench_trial_started", ["trial"]), ("bench_trial_finished", ["row", "trial"]))
     assert sorted(told[:-1]) == sorted([started, finished] * 2)

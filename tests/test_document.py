@@ -1,6 +1,6 @@
 import pytest
 
-from bench.document import parse, spell
+from bench.suite.document import parse, spell
 
 
 @pytest.mark.parametrize(

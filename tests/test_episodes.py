@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from bench.contracts import Episode, SampleSpec
-from bench.driver import RunOptions, prepare
+from bench.driver.run import RunOptions, prepare
 from bench.episodes import TaskStream
 from bench.errors import DataError
-from bench.suite import Protocol
+from bench.suite.model import Protocol
 from bench.trial.assemble import assemble
 from bench_builtin.task_distributions import Digits, GaussianRings, Sinusoids
 

@@ -11,7 +11,7 @@ from torch import nn
 from bench.contracts import Episode, SampleSpec
 from bench.episodes import TaskStream
 from bench.game.engine import Engine
-from bench.suite import Component, Protocol
+from bench.suite.model import Component, Protocol
 from bench.trial import evaluation
 from bench.trial.assemble import Setup
 from bench.trial.evaluation import evaluate

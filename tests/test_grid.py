@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from bench import grid
-from bench.components import Component
 from bench.errors import NothingSelectedError, SuiteError
-from bench.grid import Trial, expand
-from bench.registry import Registry, discover
-from bench.selection import select
-from bench.suite import Budget, Protocol, load_suite
+from bench.grid import cells as grid
+from bench.grid.cells import Trial, expand
+from bench.grid.selection import select
+from bench.registry.registry import Registry, discover
+from bench.suite.components import Component
+from bench.suite.model import Budget, Protocol, load_suite
 
 SUITE = {
     "question": "Which?",

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from bench.components import Component
 from bench.errors import ContractError
-from bench.locations import anonymous_suite, anonymous_text, with_absolute_locations, without_locations
-from bench.probe import describe
-from bench.suite import Suite
+from bench.grid.locations import anonymous_suite, anonymous_text, with_absolute_locations, without_locations
+from bench.registry.probe import describe
+from bench.suite.components import Component
+from bench.suite.model import Suite
 
 
 class Registry:

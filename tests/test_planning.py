@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.driver import RunOptions, prepare, quick
-from bench.grid import expand
-from bench.planning import decidable, known_rows, make_plan
-from bench.progress import Progress, spell_seconds
-from bench.registry import discover
+from bench.driver.planning import decidable, known_rows, make_plan
+from bench.driver.progress import Progress, spell_seconds
+from bench.driver.run import RunOptions, prepare, quick
+from bench.grid.cells import expand
+from bench.registry.registry import discover
 from bench.stats import detectable_difference, spread_of_difference
 from bench.store import Store, TrialRow
-from bench.suite import Budget, Suite, load_suite
+from bench.suite.model import Budget, Suite, load_suite
 
 ROOT = Path(__file__).parent.parent
 TWIN = ROOT / "tests" / "suites" / "twin.yaml"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from plugins_fixture import installed, plugin, write_distribution, write_zoo
 
-from bench import probing
 from bench.errors import ContractError, DataError, PluginError, UsageError
-from bench.registry import UnknownName, bench_numeric_hash, discover
+from bench.registry import probing
+from bench.registry.registry import UnknownName, bench_numeric_hash, discover
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +349,7 @@ def test_numeric_hash_is_a_stable_sha256():
 def test_a_distribution_named_by_hand_can_be_probed_from_the_shell(zoo):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(zoo), *filter(None, sys.path)])}
     done = subprocess.run(
-        [sys.executable, "-m", "bench.probe", "bench-chatty"], capture_output=True, text=True, env=environment, check=True
+        [sys.executable, "-m", "bench.registry.probe", "bench-chatty"], capture_output=True, text=True, env=environment, check=True
     )
     assert json.loads(done.stdout)["status"] == "ok"
     assert "raw" in done.stderr
@@ -373,9 +373,9 @@ def test_warm_discovery_and_loading_a_suite_take_a_fifth_of_a_second_without_tor
     )
     script = f"""
 import sys, time
-from bench.registry import discover
-from bench.suite import load_suite
-import bench.reading
+from bench.registry.registry import discover
+from bench.suite.model import load_suite
+import bench.suite.reading
 best = 9.0
 for _ in range(5):
     started = time.perf_counter()

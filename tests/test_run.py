@@ -165,7 +165,7 @@ def test_a_selection_runs_only_what_it_names(tmp_path):
 
 def test_labels_change_no_number(finished, tmp_path):
     """They are in no identity, so random numbers must not be named after them."""
-    from bench.driver import RunOptions, prepare
+    from bench.driver.run import RunOptions, prepare
     from bench.trial.run import run
 
     planned = prepare(TWIN, RunOptions(output=finished, device="cpu"))
@@ -215,7 +215,7 @@ def test_interrupted_training_goes_on_with_the_same_numbers(finished, tmp_path, 
         if len(saves) == 2:
             raise CutError
 
-    from bench.driver import RunOptions, prepare
+    from bench.driver.run import RunOptions, prepare
 
     planned = prepare(TWIN, RunOptions(output=tmp_path / "none", device="cpu"))
     trial = next(t for t in planned.plan.trials if t.trial_id == cell["trial_id"])

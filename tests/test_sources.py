@@ -1,6 +1,6 @@
 import pytest
 
-from bench.sources import file_of, normalised, reached, source_hash
+from bench.registry.sources import file_of, normalised, reached, source_hash
 
 
 @pytest.mark.parametrize(

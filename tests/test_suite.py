@@ -6,11 +6,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from plugins_fixture import installed, write_zoo
 
-from bench.components import Component
 from bench.errors import PluginError, SuiteError
-from bench.registry import discover
-from bench.schema import json_schema
-from bench.suite import Exclusion, Suite, load_suite
+from bench.registry.registry import discover
+from bench.suite.components import Component
+from bench.suite.model import Exclusion, Suite, load_suite
+from bench.suite.schema import json_schema
 
 FULL = """
 question: Does meta-learning help a GAN that sees 8 glyphs?

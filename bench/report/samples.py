@@ -134,7 +134,7 @@ def _grid(
     zoom = max(1, round(_TILE / max(height, width)))  # device pixels a sample pixel
     gap, space = 2, 18
     strips = [[_tiles(strip, limits, zoom, gap) for strip in strips] for _, strips in rows]
-    tall, widths = strips[0][0].shape[0], [strip.shape[1] for strip in strips[0]]
+    tall, widths = strips[0][0].shape[0], [max(strip.shape[1] for strip in column) for column in zip(*strips, strict=True)]
     label, head = 22 + 12 * max(len(drawable(name, 24)) for name, _ in rows), 34
     total = label + sum(widths) + space * (len(widths) - 1)
     pixels = np.ones((head + len(rows) * (tall + 4), total, 3))

@@ -19,10 +19,10 @@ from bench.errors import ContractError
 from bench.game.checks import check_third_order
 from bench.game.critic import Critic
 from bench.game.engine import Engine
-from bench.grid import SHUFFLED, Trial
-from bench.locations import without_locations
-from bench.registry import Registry, discover
-from bench.suite import Component
+from bench.grid.cells import SHUFFLED, Trial
+from bench.grid.locations import without_locations
+from bench.registry.registry import Registry, discover
+from bench.suite.model import Component
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from bench.contracts import Adapted, Episode, Metric, Split
 from bench.game.engine import Rollout
 from bench.measure.convergence import divergence_class
-from bench.suite import Component
+from bench.suite.model import Component
 from bench.trees import Tree
 from bench.trial.assemble import Setup
 from bench.trial.rows import Rows

@@ -13,9 +13,9 @@ import torch
 from bench import seeds
 from bench.game.engine import Engine
 from bench.game.outer import Outer
-from bench.grid import Trial
+from bench.grid.cells import Trial
 from bench.store import load_tree, save_samples, save_tree, tree_metadata, write_atomic, write_progress
-from bench.suite import Component
+from bench.suite.model import Component
 from bench.trees import Tree, flatten, unflatten
 from bench.trial.assemble import Setup, assemble
 from bench.trial.evaluation import evaluate

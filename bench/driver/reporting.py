@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
-from bench.registry import Registry, discover
+from bench.registry.registry import Registry, discover
 
 
 def report(results: Path, *, registry: Registry | None = None, command: str = "") -> list[Path]:

@@ -23,11 +23,11 @@ from pydantic import (
     model_validator,
 )
 
-from bench.components import Component
 from bench.errors import SuiteError, did_you_mean
+from bench.suite.components import Component
 
 if TYPE_CHECKING:
-    from bench.registry import Registry
+    from bench.registry.registry import Registry
 
 __all__ = ["CONTROLS", "Budget", "Component", "Exclusion", "Overrides", "Primary", "Protocol", "Suite", "arm_name", "load_suite"]
 
@@ -277,6 +277,6 @@ def load_suite(path: str | Path, registry: Registry) -> Suite:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise SuiteError(f"{path}:{line}: not UTF-8 text") from None
-    from bench.reading import read_suite  # YAML and JSON Schema, which a worker that is given a resolved suite does without
+    from bench.suite.reading import read_suite  # YAML and JSON Schema, which a worker that is given a resolved suite does without
 
     return read_suite(text, registry, source=str(path))

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from bench.errors import MetricError
-from bench.grid import Trial
+from bench.grid.cells import Trial
 from bench.store import TrialRow, read_ledger
 
 RERUN = ("planned", "running", "infra")

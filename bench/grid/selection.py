@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.errors import NothingSelectedError
-from bench.grid import Trial
+from bench.grid.cells import Trial
 
 # A word of -k; brackets right after it belong to it, as in the label maml(order=2).
 TOKEN = re.compile(r"(?!(?:and|or|not)\()[^\s()]+\([^()]*\)|[^\s()]+|[()]")

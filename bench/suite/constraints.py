@@ -12,8 +12,8 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from bench.document import Problem
 from bench.errors import did_you_mean
+from bench.suite.document import Problem
 
 Schema = Mapping[str, Any]
 Nested = Callable[[str, Any], list[Problem]]

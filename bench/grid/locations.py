@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.components import Component
-    from bench.registry import Registry
-    from bench.suite import Suite
+    from bench.registry.registry import Registry
+    from bench.suite.components import Component
+    from bench.suite.model import Suite
 
 FAMILY = "task_distributions"  # the only family whose data have a content hash
 ANONYMISED = "# Written by bench from the suite that was run: paths of that machine are shortened to their last part.\n"
@@ -46,7 +46,7 @@ def anonymous_suite(suite: Suite, registry: Registry) -> Suite:
 
 def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
     """The text of ``suite`` as it is, or written anew where it names a folder of this machine."""
-    from bench.document import parse
+    from bench.suite.document import parse
 
     named = [
         one.parameters[name]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bench.components import Component, Reader
-from bench.document import Place
 from bench.errors import did_you_mean
+from bench.suite.components import Component, Reader
+from bench.suite.document import Place
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.model import Suite
 
 
 def check(suite: Suite, reader: Reader) -> None:

@@ -1,4 +1,4 @@
-"""Describe one plugin as JSON, in a process of its own: ``python -m bench.probe NAME``.
+"""Describe one plugin as JSON, in a process of its own: ``python -m bench.registry.probe NAME``.
 
 The plugin may print, exit, hang or crash; the caller only ever sees a record or its absence.
 Whatever the plugin writes to stdout goes to stderr.
@@ -22,10 +22,10 @@ from typing import Any
 from bench.contracts import Factory, Kind, Output
 from bench.errors import ContractError, PluginError, did_you_mean
 from bench.hookspecs import OBSERVERS
-from bench.hyperparameters import defaults_of, evaluated, hyperparameters, schema_of, underlying
-from bench.loading import GROUP, load_plugin, reason_of
-from bench.probing import quarantine
-from bench.sources import Roots, roots_of, source_hash
+from bench.registry.hyperparameters import defaults_of, evaluated, hyperparameters, schema_of, underlying
+from bench.registry.loading import GROUP, load_plugin, reason_of
+from bench.registry.probing import quarantine
+from bench.registry.sources import Roots, roots_of, source_hash
 
 ATTRIBUTES = (
     "kind",
@@ -185,7 +185,7 @@ def _normal(name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Probe one plugin, write its record and leave at once: threads and exit handlers of the plugin get no say."""
-    parser = argparse.ArgumentParser(prog="python -m bench.probe", description="Describe one plugin as JSON.")
+    parser = argparse.ArgumentParser(prog="python -m bench.registry.probe", description="Describe one plugin as JSON.")
     parser.add_argument("name", help="entry point or distribution")
     parser.add_argument("--distribution", help="where several distributions have an entry point of this name")
     parser.add_argument("--output", type=Path, help="file for the record (default: stdout)")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench.coherence import check
-from bench.components import Component, Reader
-from bench.constraints import show
-from bench.document import Document, Place, parse, spell
 from bench.errors import PluginError, SuiteError, did_you_mean
-from bench.suite import CONTROLS, LISTS, SETS, Budget, Exclusion, Overrides, Primary, Protocol, Suite
+from bench.suite.coherence import check
+from bench.suite.components import Component, Reader
+from bench.suite.constraints import show
+from bench.suite.document import Document, Place, parse, spell
+from bench.suite.model import CONTROLS, LISTS, SETS, Budget, Exclusion, Overrides, Primary, Protocol, Suite
 
 if TYPE_CHECKING:
-    from bench.registry import Registry
+    from bench.registry.registry import Registry
 
 
 def read_suite(text: str, registry: Registry, *, source: str) -> Suite:

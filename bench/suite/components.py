@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.constraints import show
-from bench.document import Place, Problem
 from bench.errors import PluginError, UsageError
-from bench.locations import location_names
+from bench.grid.locations import location_names
+from bench.suite.constraints import show
+from bench.suite.document import Place, Problem
 
 if TYPE_CHECKING:
-    from bench.registry import Registry
+    from bench.registry.registry import Registry
 
 TESTABLE = ("meta_learners", "games")  # families whose hyperparameters may differ when adapting to held-out tasks
 LONGEST_LABEL = 80

@@ -14,15 +14,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench.driver.planning import Plan, known_rows, make_plan
+from bench.driver.progress import Progress, spell_seconds
 from bench.errors import ExitCode, UsageError
-from bench.grid import expand
-from bench.locations import anonymous_suite, anonymous_text
-from bench.planning import Plan, known_rows, make_plan
-from bench.progress import Progress, spell_seconds
-from bench.registry import Registry, discover
-from bench.selection import select
+from bench.grid.cells import expand
+from bench.grid.locations import anonymous_suite, anonymous_text
+from bench.grid.selection import select
+from bench.registry.registry import Registry, discover
 from bench.store import Store, unwritable, write_atomic
-from bench.suite import Budget, Suite, load_suite
+from bench.suite.model import Budget, Suite, load_suite
 
 WORK = "bench.trial.run:run"
 FAILURES = ("failed", "oom", "timeout", "infra")
@@ -149,7 +149,7 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
 
 def plan_text(planned: Planned, *, jobs: int | None = None, as_json: bool = False) -> str:
     """What ``bench plan`` prints."""
-    from bench.planning import decidable
+    from bench.driver.planning import decidable
 
     plan, slots = planned.plan, jobs or os.cpu_count() or 1
     decisions = decidable(planned.suite, plan.trials, planned.results)
@@ -299,7 +299,7 @@ def _report(planned: Planned, suite_path: Path) -> str:
     digest = hashlib.blake2b((planned.results / "ledger.jsonl").read_bytes() + (planned.results / "suite.json").read_bytes()).hexdigest()
     if page.exists() and made_from.exists() and made_from.read_text() == digest:
         return f"Nothing new. Report: {page}"
-    from bench.reporting import report
+    from bench.driver.reporting import report
 
     # A path of this machine would be of no use to a reader elsewhere, and says where the user lives.
     shown = Path(suite_path.name) if suite_path.is_absolute() else suite_path

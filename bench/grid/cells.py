@@ -15,11 +15,11 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-from bench.components import set_label
 from bench.errors import SuiteError
-from bench.locations import with_absolute_locations, without_locations
-from bench.registry import Registry
-from bench.suite import CONTROLS, Component, Suite, arm_name
+from bench.grid.locations import with_absolute_locations, without_locations
+from bench.registry.registry import Registry
+from bench.suite.components import set_label
+from bench.suite.model import CONTROLS, Component, Suite, arm_name
 
 (SHUFFLED,) = CONTROLS
 

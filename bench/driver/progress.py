@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from bench.grid import Trial
+from bench.grid.cells import Trial
 
 
 class Progress:

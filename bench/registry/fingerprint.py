@@ -1,6 +1,6 @@
 """Content hash of a task distribution's data, in a process of its own: planning never imports a plugin.
 
-``python -m bench.fingerprint '["omniglot", {"size": 28}]' --plugins builtin --output FILE``
+``python -m bench.registry.fingerprint '["omniglot", {"size": 28}]' --plugins builtin --output FILE``
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.loading import reason_of
-from bench.registry import discover
+from bench.registry.loading import reason_of
+from bench.registry.registry import discover
 
 
 def fingerprint(name: str, parameters: dict[str, Any], *, plugins: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def fingerprint(name: str, parameters: dict[str, Any], *, plugins: str) -> dict[
 
 def main() -> None:
     """Write the record and leave at once: threads and exit handlers of the plugin get no say."""
-    parser = argparse.ArgumentParser(prog="python -m bench.fingerprint", description="Content hash of a task distribution's data.")
+    parser = argparse.ArgumentParser(prog="python -m bench.registry.fingerprint", description="Content hash of a task distribution's data.")
     parser.add_argument("spelling", type=json.loads, help="JSON: [name, {hyperparameter: value}]")
     parser.add_argument("--plugins", required=True, help="entry points that may be used, separated by commas")
     parser.add_argument("--output", type=Path, required=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
-from bench.constraints import Schema, hyperparameter_problems, show
-from bench.document import Problem
 from bench.errors import PluginError, UsageError, did_you_mean
-from bench.probing import PROBE_TIMEOUT, bench_numeric_hash, content_hash, data_fingerprint, files_of, owner_of, record_of
-from bench.sources import Roots, roots_of
+from bench.registry.probing import PROBE_TIMEOUT, bench_numeric_hash, content_hash, data_fingerprint, files_of, owner_of, record_of
+from bench.registry.sources import Roots, roots_of
+from bench.suite.constraints import Schema, hyperparameter_problems, show
+from bench.suite.document import Problem
 
 __all__ = ["ComponentInfo", "Plugin", "Registry", "UnknownName", "bench_numeric_hash", "discover", "unspelled"]
 
@@ -210,7 +210,7 @@ class Registry:
             ContractError: a value does not fit its annotation.
             UnknownName: nobody offers the component.
         """
-        from bench.hyperparameters import coerced  # pulls in the contracts, which commands that only read do without
+        from bench.registry.hyperparameters import coerced  # pulls in the contracts, which commands that only read do without
 
         factory = self.factory(family, name)
 
@@ -224,7 +224,7 @@ class Registry:
         for plugin in self.plugins:
             if plugin.status != "ok" or hook not in plugin.observers:
                 continue
-            from bench.loading import register
+            from bench.registry.loading import register
 
             try:
                 manager, _ = register(EntryPoint(plugin.name, plugin.entry_point, GROUP))
@@ -238,7 +238,7 @@ class Registry:
 
     def factory(self, family: str, name: str) -> Any:
         """The factory itself, imported. Raises like :meth:`create`."""
-        from bench.loading import load_plugin
+        from bench.registry.loading import load_plugin
 
         info = self.component(family, name)
         key = (info.plugin, info.distribution)

@@ -25,16 +25,23 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DataError
-from bench.sources import Roots, normalised_hash
+from bench.registry.sources import Roots, normalised_hash
 
 PROBE_TIMEOUT = 60.0  # seconds; importing torch on a loaded machine takes up to ten
 DATA_TIMEOUT = 600.0  # seconds; hashing a folder of 100,000 images from a network disk takes minutes
 NO_DATA = 64 * "0"  # everything is in the code
 RETRY_AFTER = 3600.0  # seconds; what failed once may have failed for a passing reason (busy machine, missing driver)
 
-_NUMERIC = ("game", "measure", "trial", "trial.py", "episodes.py", "seeds.py", "trees.py", "contracts.py")
-_PROBING = ("contracts.py", "hookspecs.py", "hyperparameters.py", "loading.py", "probe.py", "sources.py")
-_HERE = Path(__file__).parent
+_NUMERIC = ("game", "measure", "trial", "episodes.py", "seeds.py", "trees.py", "contracts.py")
+_PROBING = (
+    "contracts.py",
+    "hookspecs.py",
+    "registry/hyperparameters.py",
+    "registry/loading.py",
+    "registry/probe.py",
+    "registry/sources.py",
+)
+_BENCH = Path(__file__).parent.parent
 
 
 def owner_of(point: EntryPoint) -> str:
@@ -72,8 +79,8 @@ def content_hash(roots: Roots) -> str:
 @functools.cache
 def bench_numeric_hash() -> str:
     """AST-normalised hash of bench's own modules that can change a number."""
-    files = [path for part in _NUMERIC for path in files_of({part: _HERE / part}) if path.suffix == ".py"]
-    named = [(path.relative_to(_HERE).as_posix(), path) for path in files]
+    files = [path for part in _NUMERIC for path in files_of({part: _BENCH / part}) if path.suffix == ".py"]
+    named = [(path.relative_to(_BENCH).as_posix(), path) for path in files]
     return _unless_touched("numeric", files, lambda: normalised_hash(named))
 
 
@@ -116,7 +123,7 @@ def data_fingerprint(
     files = files_of({place: Path(place).resolve() for place in places})
 
     def compute() -> str:
-        answer = isolated("bench.fingerprint", spelling, "--plugins", ",".join(plugins), timeout=timeout)
+        answer = isolated("bench.registry.fingerprint", spelling, "--plugins", ",".join(plugins), timeout=timeout)
         if isinstance(answer, str):
             raise DataError(f"task distribution {name!r}: reading its data {answer}")
         if answer["error"]:
@@ -148,7 +155,7 @@ def _keep(place: Path, text: str) -> None:
 
 
 def record_of(point: EntryPoint, content: str, *, timeout: float = PROBE_TIMEOUT, refresh: bool = False) -> dict[str, Any]:
-    """What :mod:`bench.probe` says about a plugin whose files have the hash ``content``, from the cache where it may be trusted."""
+    """What the probe says about a plugin whose files have the hash ``content``, from the cache where it may be trusted."""
     factors = [point.name, point.value, owner_of(point), point.dist.version if point.dist else "", content, _probing_hash()]
     place = cache_folder() / "probes" / f"{sha256(json.dumps(factors).encode()).hexdigest()}.json"
     surroundings = _surroundings()
@@ -176,7 +183,7 @@ def _probing_hash() -> str:
         torch = ""
     digest = sha256(f"{platform.python_implementation()} {platform.python_version()} {torch}".encode())
     for name in _PROBING:
-        digest.update((_HERE / name).read_bytes())
+        digest.update((_BENCH / name).read_bytes())
     return digest.hexdigest()
 
 
@@ -188,7 +195,7 @@ def _surroundings() -> str:
 
 
 def _probe(point: EntryPoint, timeout: float) -> dict[str, Any]:
-    answer = isolated("bench.probe", point.name, "--distribution", owner_of(point), timeout=timeout)
+    answer = isolated("bench.registry.probe", point.name, "--distribution", owner_of(point), timeout=timeout)
     return answer if isinstance(answer, dict) else quarantine(f"its probe {answer}")
 
 

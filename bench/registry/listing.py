@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.errors import UsageError, did_you_mean
 from bench.hookspecs import FAMILIES
-from bench.registry import ComponentInfo, Plugin, Registry
+from bench.registry.registry import ComponentInfo, Plugin, Registry
 
 
 def plugins_json(registry: Registry) -> list[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.components import LONGEST_LABEL, TESTABLE
-from bench.suite import CONTROLS, LISTS, SETS, Budget, Overrides, Primary, Protocol, Suite
+from bench.suite.components import LONGEST_LABEL, TESTABLE
+from bench.suite.model import CONTROLS, LISTS, SETS, Budget, Overrides, Primary, Protocol, Suite
 
 if TYPE_CHECKING:
-    from bench.registry import Registry
+    from bench.registry.registry import Registry
 
 _FAMILIES = (*LISTS, *SETS, "feature_extractors", "inner_optimisers")
 
