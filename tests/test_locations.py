@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from bench.errors import ContractError
-from bench.grid.locations import anonymous_suite, anonymous_text, with_absolute_locations, without_locations
 from bench.registry.probe import describe
 from bench.suite.components import Component
+from bench.suite.locations import anonymous_suite, anonymous_text, with_absolute_locations, without_locations
 from bench.suite.model import Suite
 
 

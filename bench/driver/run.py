@@ -18,10 +18,10 @@ from bench.driver.planning import Plan, known_rows, make_plan
 from bench.driver.progress import Progress, spell_seconds
 from bench.errors import ExitCode, UsageError
 from bench.grid.cells import expand
-from bench.grid.locations import anonymous_suite, anonymous_text
 from bench.grid.selection import select
 from bench.registry.registry import Registry, discover
 from bench.store import Store, unwritable, write_atomic
+from bench.suite.locations import anonymous_suite, anonymous_text
 from bench.suite.model import Budget, Suite, load_suite
 
 WORK = "bench.trial.run:run"

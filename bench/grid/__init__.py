@@ -1,1 +1,1 @@
-"""Suite -> Trials: ``cells`` expands and identifies them, ``selection`` chooses by -k, ``locations`` keeps folders out of identities."""
+"""Suite -> Trials: ``cells`` expands and identifies them, ``selection`` chooses by -k."""

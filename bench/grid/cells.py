@@ -16,9 +16,9 @@ from importlib import metadata
 from typing import Any
 
 from bench.errors import SuiteError
-from bench.grid.locations import with_absolute_locations, without_locations
 from bench.registry.registry import Registry
 from bench.suite.components import set_label
+from bench.suite.locations import with_absolute_locations, without_locations
 from bench.suite.model import CONTROLS, Component, Suite, arm_name
 
 (SHUFFLED,) = CONTROLS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,7 @@ def build_sections(results: Path, study: Study, provenance: Mapping[str, Any]) -
         Section("results", "Results", tuple(aggregate_table(estimates, slice_) for slice_ in study.slices)),
         Section("adaptation", "Adaptation curves", _curves(estimates, styles, lambda m: not is_collapse(m) and not is_memorisation(m))),
         Section("collapse", "Mode collapse", _collapse(estimates, styles)),
-        Section("samples", "Samples", _samples(results, study, styles)),
+        Section("samples", "Samples", _samples(results, estimates, styles)),
         Section("failures", "Failures", _failures(study)),
         Section("convergence", "Convergence", tuple(convergence_table(estimates, slice_) for slice_ in study.slices)),
         Section("training", "Training curves", _training(study, styles)),
@@ -203,7 +204,8 @@ def _perfect(study: Study, slice_: Slice, metric: str) -> tuple[float, str]:
     return study.ideal(metric), "perfect sampler"
 
 
-def _samples(results: Path, study: Study, styles: Mapping[str, Look]) -> tuple[Block, ...]:
+def _samples(results: Path, estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, ...]:
+    study = estimates.study
     blocks: list[Block] = []
     for slice_ in study.slices:
         replicate, samples = load_samples(results, study, slice_)
@@ -212,7 +214,7 @@ def _samples(results: Path, study: Study, styles: Mapping[str, Look]) -> tuple[B
         compared = comparison(study, slice_, samples, styles)
         if compared is None:
             continue
-        blocks += [Paragraph(slice_.label, "heading"), Gallery((compared,), wide=True)]
+        blocks += [Paragraph(slice_.label, "heading"), *_likeness(estimates, slice_), Gallery((compared,), wide=True)]
         without = [arm.name for arm in study.arms_of(slice_) if arm.name not in samples]
         if without:
             blocks.append(Paragraph(f"No samples of replicate {replicate}: {', '.join(without)}."))
@@ -224,9 +226,27 @@ def _samples(results: Path, study: Study, styles: Mapping[str, Look]) -> tuple[B
         blocks += [Gallery(rest, wide=True, folded=f"Samples of {len(rest)} other arms on {slice_.label}")] if rest else []
     words = (
         "One replicate, the first tasks of the meta-test split, the same noise for every arm: no sample was chosen. Judge by eye whether "
-        "they look like the class; the distances above do not say so. Values that are not finite are orange."
+        "they look like the class; the share among real ones (precision) is a rough guide. Values that are not finite are orange."
     )
     return (Paragraph(words), *blocks) if blocks else ()
+
+
+def _likeness(estimates: Estimates, slice_: Slice) -> tuple[Paragraph, ...]:
+    """Whether samples look like their class, in numbers: the share that falls among real ones, for the arms of the question."""
+    study = estimates.study
+    if "precision" not in study.metrics_of(slice_):
+        return ()
+    rows = study.in_slice(study.test, slice_)
+    step = int(rows.loc[rows["metric"] == "precision", "adaptation_step"].max())
+    asked = dict.fromkeys(arm.name for pair in study.compared(slice_) for arm in pair)
+    found = {name: estimates.at(slice_, name, "precision", step) for name in asked}
+    shares = [f"{name} {100 * e.value:.0f} %" for name, e in found.items() if math.isfinite(e.value)]
+    if not shares:
+        return ()
+    best = max(e.value for e in found.values() if math.isfinite(e.value))
+    verdict = "Most look" if best >= 0.75 else "Many do not look" if best >= 0.25 else "Most do not look"
+    said = f"After {step} adaptation steps this share of generated samples falls among real ones of the task: {', '.join(shares)}."
+    return (Paragraph(f"{said} {verdict} like their class."),)
 
 
 def _failures(study: Study) -> tuple[Block, ...]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import PluginError, UsageError
-from bench.grid.locations import location_names
 from bench.suite.constraints import show
 from bench.suite.document import Place, Problem
+from bench.suite.locations import location_names
 
 if TYPE_CHECKING:
     from bench.registry.registry import Registry

@@ -20,8 +20,8 @@ from bench.game.checks import check_third_order
 from bench.game.critic import Critic
 from bench.game.engine import Engine
 from bench.grid.cells import SHUFFLED, Trial
-from bench.grid.locations import without_locations
 from bench.registry.registry import Registry, discover
+from bench.suite.locations import without_locations
 from bench.suite.model import Component
 
 

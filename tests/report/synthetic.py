@@ -235,8 +235,8 @@ def write_samples(results: Path, table, *, tasks=4, n=8, seed=0):
             folder / "samples.npz",
             steps=np.array(STEPS),
             task_ids=ids,
-            support=real[:, :8],
-            query=real[:, 8:],
+            support=real[:, :5],  # fewer than the query, as in a suite of 5 shots
+            query=real[:, 5:],
             generated=generated,
             **extra,
         )
