@@ -51,10 +51,10 @@ class Progress:
 
     def finished(self, trial: Trial, row: Mapping[str, Any]) -> None:
         """A cell has its outcome."""
-        self.running.pop(trial.trial_id, None)
+        _, began = self.running.pop(trial.trial_id, (trial, time.monotonic()))
         self.done[str(row["status"])] += 1
         self._finished_expected += self.expected.get(trial.trial_id, 0.0)
-        self._finished_seconds += float(row.get("seconds") or 0.0)
+        self._finished_seconds += time.monotonic() - began  # the row's seconds charge a shared warm start to every arm
         cell = trial.cell()
         seconds = f" {row['seconds']:.1f} s" if row.get("seconds") else ""
         reason = f": {row['reason']}" if row.get("reason") else ""
@@ -66,15 +66,18 @@ class Progress:
     def tick(self) -> None:
         """Refresh the live line."""
         if self._live is not None:
+            from rich.text import Text
+
             running = ", ".join(
                 f"{trial.arm} r{trial.replicate} {time.monotonic() - began:.0f} s" for trial, began in self.running.values()
             )
-            self._live.update(f"{sum(self.done.values())}/{self.total} cells · {self.remaining()} · running: {running or 'nothing yet'}")
+            line = f"{sum(self.done.values())}/{self.total} cells · {self.remaining()}" + (f" · running: {running}" if running else "")
+            self._live.update(Text(line, overflow="ellipsis", no_wrap=True))  # Text: labels are not markup
 
     def say(self, line: str) -> None:
         """A line that stays."""
         if self._live is not None:
-            self._live.console.print(line, markup=False, highlight=False)
+            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self.stream, flush=True)
 

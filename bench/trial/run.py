@@ -53,6 +53,8 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
         artefacts.append("samples.npz")
         if tested.diverged:
             row |= {"status": "diverged", "reason": tested.diverged}
+    if not setup.vectorised and not row["reason"]:
+        row["reason"] = "tasks ran one by one: a component is not vectorised, so costs do not compare"
     evaluation_seconds = training.evaluation_seconds + time.perf_counter() - evaluation_began
     row |= {name: getattr(training, name) + warm[name] for name in COSTS}
     row |= {
