@@ -5,32 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-COLUMNS = (
-    "split",
-    "task_id",
-    "outer_step",
-    "adaptation_step",
-    "metric",
-    "value",
-    "ceiling",
-    "n_real",
-    "n_fake",
-    "fingerprint",
-)
+from bench.store import MEASUREMENT_COLUMNS
 
 
 class Rows:
     """Grows by rows, is stored by columns; a column that a row does not name is None there."""
 
     def __init__(self, columns: Mapping[str, list[Any]] | None = None) -> None:
-        self.columns: dict[str, list[Any]] = {name: list((columns or {}).get(name, [])) for name in COLUMNS}
+        self.columns: dict[str, list[Any]] = {name: list((columns or {}).get(name, [])) for name in MEASUREMENT_COLUMNS}
 
     def add(self, **values: Any) -> None:
         """One measurement; ``split``, ``metric`` and ``value`` at least."""
-        for name in COLUMNS:
+        for name in MEASUREMENT_COLUMNS:
             self.columns[name].append(values.get(name, "" if name in ("task_id", "fingerprint") else None))
 
     def extend(self, other: Rows) -> None:
         """All rows of ``other``."""
-        for name in COLUMNS:
+        for name in MEASUREMENT_COLUMNS:
             self.columns[name] += other.columns[name]
