@@ -233,6 +233,19 @@ def test_interrupted_training_goes_on_with_the_same_numbers(finished, tmp_path, 
     assert [row[-1] for row in again] == [row[-1] for row in once]
 
 
+def test_maml_learns_to_fit_sinusoids_where_joint_training_cannot(tmp_path):
+    """The regression game, one player: the mean of all sinusoids is about zero, so joint training has nothing to transfer."""
+    results = tmp_path / "results"
+    suite = ROOT / "tests" / "suites" / "sinusoids.yaml"
+    assert main(["run", str(suite), "--output", str(results), "--executor", "inline", "--device", "cpu"]) == ExitCode.OK
+    frame = bench.load_results(results)
+    tested = frame[(frame["split"] == "meta-test") & (frame["metric"] == "mse")]
+    error = tested.groupby(["arm", "adaptation_step"], observed=True)["value"].mean()
+    assert error["maml", 5] < error["maml", 0]
+    assert error["maml", 5] < 0.75 * error["finetune", 5]
+    assert error["maml", 5] < 0.5 * error["scratch", 5]
+
+
 @pytest.mark.faults
 def test_ray_with_two_workers_and_the_inline_executor_agree(finished, tmp_path):
     results = tmp_path / "ray"
