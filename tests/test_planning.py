@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -160,14 +161,16 @@ class Terminal:
         return False
 
 
-def test_progress_counts_down_and_learns_from_what_cells_have_taken(trials):
+def test_progress_counts_down_and_learns_from_what_cells_have_taken(trials, monkeypatch):
     """Ten cells of expected 100 s on two slots; each takes 200 s, so expectations double as evidence grows."""
-    cells, screen = runnable(trials)[:10], Terminal()
+    cells, screen, now = runnable(trials)[:10], Terminal(), [0.0]
+    monkeypatch.setattr("bench.driver.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     with Progress(10, {trial.trial_id: 100.0 for trial in cells}, 2, screen) as progress:
         assert progress.remaining() == "about 8 min left"
         for trial in cells[:5]:
             progress.started(trial)
-            progress.finished(trial, {"status": "ok", "seconds": 200.0})
+            now[0] += 200
+            progress.finished(trial, {"status": "ok", "seconds": 250.0})  # a shared warm start is charged, not waited for
         scale = (5 * 200 + 100) / (5 * 100 + 100)
         assert progress.remaining() == f"about {spell_seconds(500 * scale / 2)} left"
         for trial in cells[5:]:

@@ -52,7 +52,7 @@ def describe(schema: Schema) -> str:
     if not isinstance(kind, str):
         return "a value"
     text = _TYPES.get(kind, kind)
-    bounds = [f"{sign} {show(schema[bound])}" for bound, sign in _BOUNDS.items() if bound in schema]
+    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in _BOUNDS.items() if bound in schema]
     if bounds:
         text += " " + " and ".join(bounds)
     if "multipleOf" in schema:
