@@ -129,6 +129,12 @@ def test_tables_come_in_three_formats(results):
         assert (results / "report" / f"aggregate-glyphs.{ending}").stat().st_size > 0
 
 
+def test_several_comparisons_say_what_chance_would_do(results):
+    table = (results / "report" / "answer.md").read_text(encoding="utf-8")
+    assert "Each of the 2 intervals stands alone" in table
+    assert "about 0.1 of them would exclude 0 by chance" in table
+
+
 def test_sample_grids_are_written_for_every_arm_that_kept_samples(results, table):
     arms = set(table.loc[(table["replicate"] == 0) & (table["status"] == "ok"), "arm"])
     assert len(list((results / "report").glob("samples-*-glyphs.png"))) == len(arms) + 1
