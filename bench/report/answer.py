@@ -91,10 +91,8 @@ def answer_table(study: Study, found: list[Answer]) -> Table:
 
 
 def _multiplicity(comparisons: int) -> str:
-    return (
-        f"Each of the {comparisons} intervals stands alone: where all true differences were 0, about {0.05 * comparisons:.1f} of them would "
-        "exclude 0 by chance."
-    )
+    by_chance = f"about {0.05 * comparisons:.1f} of them would exclude 0 by chance"
+    return f"Each of the {comparisons} intervals stands alone: where all true differences were 0, {by_chance}."
 
 
 def _answer(estimates: Estimates, slice_: Slice, arms: tuple[Arm, Arm]) -> Answer:
