@@ -139,6 +139,37 @@ def test_a_second_run_does_nothing(finished, capsys):
     assert (finished / "ledger.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])], ids=["lost", "cut"])
+def test_lost_measurements_are_made_anew(finished, tmp_path, damage):
+    results = tmp_path / "results"
+    shutil.copytree(finished, results)
+    damage(next((results / "segments").glob("*.parquet")))
+    main(["run", str(TWIN), "--output", str(results), "--executor", "inline", "--device", "cpu"])
+    assert_equal_bit_for_bit(results, finished)
+
+
+def test_damaged_records_are_named_with_a_cure(finished, tmp_path, capsys):
+    results = tmp_path / "results"
+    shutil.copytree(finished, results)
+    for text in ("{", "{}", "[]"):
+        (results / "suite.json").write_text(text)
+        assert main(["report", str(results)]) == ExitCode.USAGE
+        message = capsys.readouterr().err
+        assert "suite.json" in message
+        assert "run the suite again" in message
+
+
+def test_the_command_to_reproduce_keeps_what_changes_numbers(finished):
+    assert (finished / "command.txt").read_text() == "bench run twin.yaml --device cpu"
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["run", str(TWIN), "--output", str(tmp_path / "results"), "--device", "cuda"]) == ExitCode.USAGE
+    assert "use --device cpu" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_report_is_there_and_says_what_went_wrong(finished):
     page = (finished / "report.html").read_text()
     assert "diverges" in page

@@ -199,6 +199,9 @@ def test_a_suite_cannot_be_changed(load):
         ("meta_learner", "[maml]", "meta_learner: unknown key 'meta_learner'. Did you mean 'meta_learners'?"),
         ("test_on", "[rings]", "test_on: unknown key 'test_on'."),
         ("tuning", "{trials: 8}", "tuning: unknown key 'tuning'."),
+        ("question", "", "question: has no value; give one, or leave the key out"),
+        ("replicates", "", "replicates: has no value; give one, or leave the key out"),
+        ("replicates", "10_000_000", "replicates: "),
         ("meta_learners", "[{maml: {order: 3}}, reptile]", "meta_learners[0].maml.order: must be one of 1, 2 (value 3)"),
         (
             "meta_learners",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.errors import MetricError
 from bench.grid.cells import Trial
-from bench.store import TrialRow, read_ledger
+from bench.store import SEGMENTS, TrialRow, is_whole, read_ledger
 
 RERUN = ("planned", "running", "infra")
 """Statuses after which a cell is run (again): it never ended, or its machine failed it."""
@@ -50,8 +50,12 @@ class Plan:
 
 
 def known_rows(results: Path) -> Mapping[str, TrialRow]:
-    """Rows of a results folder by trial id; none where there is no ledger yet."""
-    return read_ledger(results).rows if (results / "ledger.jsonl").is_file() else {}
+    """Rows of a results folder by trial id, none where there is no ledger yet; cells whose measurements are lost count as infra."""
+    if not (results / "ledger.jsonl").is_file():
+        return {}
+    rows = read_ledger(results).rows
+    lost = {name for name in {row.segment for row in rows.values() if row.segment} if not is_whole(results / SEGMENTS / name)}
+    return {trial_id: replace(row, status="infra") if row.segment in lost else row for trial_id, row in rows.items()}
 
 
 def make_plan(trials: Sequence[Trial], rows: Mapping[str, TrialRow], kinds: Mapping[str, str]) -> Plan:

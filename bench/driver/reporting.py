@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.errors import StoreError
+from bench.errors import StoreError, SuiteError
 from bench.registry.registry import Registry, discover
+from bench.suite.model import Suite
 
 
-def report(results: Path, *, registry: Registry | None = None, command: str = "") -> list[Path]:
+def report(results: Path, *, registry: Registry | None = None) -> list[Path]:
     """Write page, tables and figures of a results folder.
 
     Raises:
@@ -21,11 +22,14 @@ def report(results: Path, *, registry: Registry | None = None, command: str = ""
 
     if not (results / "suite.json").is_file():
         raise StoreError(f"{results}: no suite.json here, so this is not a results folder; check the path, or run a suite to make one")
-    suite: dict[str, Any] = json.loads((results / "suite.json").read_text())
-    environments = [json.loads(path.read_text()) for path in sorted((results / "environments").glob("*.json"))]
+    try:
+        suite = Suite.from_dict(_read(results / "suite.json")).to_dict()
+    except SuiteError as error:
+        raise StoreError(f"{results / 'suite.json'}: {error}; run the suite again, which writes it anew") from error
+    command = results / "command.txt"
     provenance = {
-        "command": command or f"bench run suites/{suite['name']}.yaml",
-        "environments": environments,
+        "command": command.read_text() if command.is_file() else "",
+        "environments": [_read(path) for path in sorted((results / "environments").glob("*.json"))],
         "extractors": _certificates(results),
     }
     return write_report(
@@ -48,5 +52,20 @@ def metric_outputs(registry: Registry) -> dict[str, Any]:
 
 def _certificates(results: Path) -> dict[str, Any]:
     """{task distribution: name, certificate and fingerprint} of the feature extractors that the trials used."""
-    records = [json.loads(path.read_text()) for path in sorted((results / "artefacts").glob("features-*.json"))]
-    return {str(record.pop("task_distribution")): record for record in records}
+    records = [_read(path) for path in sorted((results / "artefacts").glob("features-*.json"))]
+    return {str(record.pop("task_distribution", "")): record for record in records}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: damaged ({error}); delete it and run the suite again, which writes it anew") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path}: must hold a JSON object, got {type(content).__name__}; delete it and run the suite again")
+    return content

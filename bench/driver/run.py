@@ -25,6 +25,7 @@ from bench.suite.locations import anonymous_suite, anonymous_text
 from bench.suite.model import Budget, Suite, load_suite
 
 WORK = "bench.trial.run:run"
+COMMAND = "command.txt"
 FAILURES = ("failed", "oom", "timeout", "infra")
 
 
@@ -126,11 +127,14 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
     planned = prepare(suite_path, options)
     if options.debug:
         return _debug(planned, say)
+    _check_device(options)
     plan, results = planned.plan, planned.results
     slots = 1 if options.executor == "inline" else options.jobs or os.cpu_count() or 1
     say(f"{planned.suite.name}: {_describe(plan, slots)}; results in {results}")
     with Store.create(results) as store:
         _record_plan(store, planned, suite_path)
+        if plan.missing or not (store.folder / COMMAND).exists():
+            write_atomic(store.folder / COMMAND, _reproduction(suite_path, options).encode())
         if plan.missing:
             interrupted = _execute(store, planned, options, slots)
             store.flush()
@@ -141,7 +145,7 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
     planned.registry.observe("bench_suite_finished", results=str(results), rows=len(statuses))
     failed = sum(status in FAILURES for status in statuses)
     if options.report:
-        say(_report(planned, suite_path))
+        say(_report(planned))
     if failed:
         say(f"{failed} of {len(statuses)} cells failed; reasons are in the report and in {results}/trials/<id>/error.txt")
     return ExitCode.CELL_FAILED if failed else ExitCode.OK
@@ -293,7 +297,24 @@ def _command(suite_path: Path, options: RunOptions) -> str:
     return shlex.join(words)
 
 
-def _report(planned: Planned, suite_path: Path) -> str:
+def _check_device(options: RunOptions) -> None:
+    """Refuse a GPU that is not there before every cell fails for it."""
+    if options.device != "cuda" or options.address:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError("--device cuda, but PyTorch finds no CUDA device here; use --device cpu, or --address of a cluster that has one")
+
+
+def _reproduction(suite_path: Path, options: RunOptions) -> str:
+    """The command without what changes no number: where results go, and on how many slots of what they are made."""
+    # A path of this machine would be of no use to a reader elsewhere, and says where the user lives.
+    shown = Path(suite_path.name) if suite_path.is_absolute() or ".." in suite_path.parts else suite_path
+    return _command(shown, RunOptions(device=options.device, quick=options.quick, select=options.select))
+
+
+def _report(planned: Planned) -> str:
     """Write the report unless it stands for the ledger as it is."""
     page, made_from = planned.results / "report.html", planned.results / "report" / "ledger.blake2b"
     digest = hashlib.blake2b((planned.results / "ledger.jsonl").read_bytes() + (planned.results / "suite.json").read_bytes()).hexdigest()
@@ -301,9 +322,7 @@ def _report(planned: Planned, suite_path: Path) -> str:
         return f"Nothing new. Report: {page}"
     from bench.driver.reporting import report
 
-    # A path of this machine would be of no use to a reader elsewhere, and says where the user lives.
-    shown = Path(suite_path.name) if suite_path.is_absolute() else suite_path
-    report(planned.results, registry=planned.registry, command=_command(shown, RunOptions()))
+    report(planned.results, registry=planned.registry)
     write_atomic(made_from, digest.encode())
     return f"Report: {page}"
 

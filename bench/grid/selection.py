@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.errors import NothingSelectedError
+from bench.errors import NothingSelectedError, UsageError
 from bench.grid.cells import Trial
 
 # A word of -k; brackets right after it belong to it, as in the label maml(order=2).
@@ -15,7 +15,8 @@ def select(trials: list[Trial], expression: str) -> list[Trial]:
     """Cells whose labels match ``expression``: words joined by ``and``, ``or``, ``not`` and brackets, as in pytest's -k.
 
     Raises:
-        NothingSelectedError: no cell matches, or the expression cannot be read.
+        NothingSelectedError: no cell matches.
+        UsageError: the expression cannot be read.
     """
     chosen = [trial for trial in trials if _matches(expression, " ".join(str(value) for value in trial.cell().values()).lower())]
     if not chosen:
@@ -44,7 +45,7 @@ def _matches(expression: str, text: str) -> bool:
 
     def inverse() -> bool:
         if not tokens or tokens[0] in ("and", "or", ")"):
-            raise NothingSelectedError(
+            raise UsageError(
                 f"-k {expression!r} cannot be read; write words joined by and, or, not, for example 'reptile and not wasserstein'"
             )
         token = tokens.pop(0)
@@ -53,11 +54,11 @@ def _matches(expression: str, text: str) -> bool:
         if token == "(":
             value = either()
             if not tokens or tokens.pop(0) != ")":
-                raise NothingSelectedError(f"-k {expression!r}: a bracket is not closed")
+                raise UsageError(f"-k {expression!r}: a bracket is not closed")
             return value
         return token in text
 
     value = either()
     if tokens:
-        raise NothingSelectedError(f"-k {expression!r} cannot be read after {tokens[0]!r}; join words by and, or, not")
+        raise UsageError(f"-k {expression!r} cannot be read after {tokens[0]!r}; join words by and, or, not")
     return value

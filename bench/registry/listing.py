@@ -62,7 +62,8 @@ def info_text(registry: Registry, name: str) -> str:
             f"content hash: {plugin.content_hash[:16]}",
         ]
         offers = [f"{info.family}: {info.name}" for info in plugin.components]
-        return "\n".join([head, *facts, *offers])
+        namesakes = [_component_text(info) for info in plugin.components if info.name == name]
+        return "\n\n".join(["\n".join([head, *facts, *offers]), *namesakes])
     return "\n\n".join(_component_text(info) for info in _components(registry, name))
 
 

@@ -219,7 +219,8 @@ def replication_warning(replicates: int) -> str:
     if replicates >= ENOUGH:
         return ""
     best = 2 / comb(2 * replicates, replicates) if replicates > 0 else 1.0
-    return f"{replicates} replicates: no permutation of them gives p below {min(best, 1.0):.2g}; 5 or more are needed"
+    noun = "replicate" if replicates == 1 else "replicates"
+    return f"{replicates} {noun}: no permutation of them gives p below {min(best, 1.0):.2g}; 5 or more are needed"
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from bench.store.artefacts import load_samples, load_tree, read_progress, save_s
 from bench.store.files import unwritable, write_atomic
 from bench.store.folder import Store, check_outcome
 from bench.store.ledger import COSTS, OUTCOMES, ROW_COLUMNS, STATUSES, Ledger, TrialRow, read_ledger
-from bench.store.segments import MEASUREMENT_COLUMNS, SEGMENTS, read_segment
+from bench.store.segments import MEASUREMENT_COLUMNS, SEGMENTS, is_whole, read_segment
 
 __all__ = [
     "COSTS",
@@ -21,6 +21,7 @@ __all__ = [
     "Store",
     "TrialRow",
     "check_outcome",
+    "is_whole",
     "load_samples",
     "load_tree",
     "read_ledger",

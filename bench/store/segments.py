@@ -117,6 +117,14 @@ def read_segment(path: Path) -> pa.Table:
     return table.select(list(TYPES))
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a segment is there and its content is what its name says."""
+    try:
+        return _digest(path.read_bytes()) == path.stem.partition("-")[2]
+    except OSError:
+        return False
+
+
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 

@@ -34,6 +34,7 @@ __all__ = ["CONTROLS", "Budget", "Component", "Exclusion", "Overrides", "Primary
 CONTROLS = ("shuffled-tasks",)
 LISTS = ("games", "task_distributions", "networks", "gan_losses", "meta_learners", "metrics")
 SETS = ("regularisers", "augmentations")
+MOST_REPLICATES = 10_000  # every cell is held in memory; a mistyped zero should not fill it
 LARGEST_FILE = 1_000_000  # bytes; a suite is written by hand
 
 Count = Annotated[int, Field(ge=0)]
@@ -190,7 +191,7 @@ class Suite(_Plain):
     description: str = ""
     tuning_record: str = ""
     seed: Count = 0
-    replicates: Positive = 1
+    replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 1
     primary: Primary
     budget: Budget
     protocol: Protocol = Protocol()

@@ -50,6 +50,9 @@ class _Reading:
     def suite(self) -> Suite | None:
         data = self.document.data
         self._unknown(data, tuple(Suite.model_fields), ())
+        for name in Suite.model_fields:
+            if name in data and data[name] is None:
+                self.reader.complain((name,), "has no value; give one, or leave the key out")
         parts: dict[str, Any] = {
             name: data[name] for name in ("question", "name", "description", "tuning_record", "seed", "replicates") if name in data
         }

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from bench.contracts import Game, Optimiser, Rates, Tree, rate_of, tree_map
+from bench.contracts import Game, Optimiser, Tree, rate_of, tree_map
 from bench_builtin.inner_optimisers import Adam
 
 if TYPE_CHECKING:
     from bench.contracts import Draws
 
 Schedule = Literal["constant", "linear", "late-linear"]
+Rates = Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]]
+"""A learning rate, or one per player."""
 Steps = Annotated[int, Field(ge=1)] | None
 
 PAPER_GAN_ADAM = Adam(beta1=0.5, beta2=0.99)

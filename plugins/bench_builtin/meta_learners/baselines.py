@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from bench.contracts import Optimiser, Rates, Tree
+from bench.contracts import Optimiser, Tree
 from bench_builtin.inner_optimisers import Adam
-from bench_builtin.meta_learners.adaptation import PAPER_GAN_ADAM, Adapts, OuterLoop, Schedule, whole_task
+from bench_builtin.meta_learners.adaptation import PAPER_GAN_ADAM, Adapts, OuterLoop, Rates, Schedule, whole_task
 
 if TYPE_CHECKING:
     from bench.contracts import Draws, Engine, Outer

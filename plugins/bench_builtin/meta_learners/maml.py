@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from bench.contracts import Optimiser, Rates, Tree
+from bench.contracts import Optimiser, Tree
 from bench_builtin.inner_optimisers import Adam
-from bench_builtin.meta_learners.adaptation import PAPER_GAN_ADAM, Adapts, OuterLoop, Schedule, Steps
+from bench_builtin.meta_learners.adaptation import PAPER_GAN_ADAM, Adapts, OuterLoop, Rates, Schedule, Steps
 
 if TYPE_CHECKING:
     from bench.contracts import Draws, Engine, Outer

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from bench.contracts import Optimiser, Rates, Tree, tree_map
+from bench.contracts import Optimiser, Tree, tree_map
 from bench_builtin.inner_optimisers import Adam, Sgd
-from bench_builtin.meta_learners.adaptation import Adapts, OuterLoop, Schedule, Steps, whole_task
+from bench_builtin.meta_learners.adaptation import Adapts, OuterLoop, Rates, Schedule, Steps, whole_task
 
 if TYPE_CHECKING:
     from bench.contracts import Draws, Engine, Outer
