@@ -26,7 +26,7 @@ LAYERS = {
 }  # fmt: skip
 """Layer of each module; equal layers may import each other. ``testing`` is for plugin authors: nothing else imports it."""
 
-HEAVY = {"ray": {"schedule"}, "matplotlib": {"report"}, "seaborn": {"report"}}
+HEAVY = {"ray": {"schedule"}, "matplotlib": {"report"}}
 PUBLIC = ("bench.contracts", "bench.measure", "bench.testing")
 
 
