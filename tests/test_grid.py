@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from bench.errors import NothingSelectedError, SuiteError
+from bench.errors import NothingSelectedError, SuiteError, UsageError
 from bench.grid import cells as grid
 from bench.grid.cells import Trial, expand
 from bench.grid.selection import select
@@ -465,10 +465,14 @@ def test_a_selection_keeps_identities(cells):
     assert ids(select(trials, "wasserstein")) == {trial.trial_id for trial in trials if trial.gan_loss.label == "wasserstein"}
 
 
+def test_an_expression_that_selects_nothing_says_what_there_is(cells):
+    with pytest.raises(NothingSelectedError, match="selects none of 64 cells; arms: finetune, "):
+        select(cells(), "nobody")
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("nobody", "selects none of 64 cells; arms: finetune, "),
         ("", "cannot be read; write words joined by and, or, not"),
         ("reptile and", "cannot be read"),
         ("(reptile", "a bracket is not closed"),
@@ -476,6 +480,6 @@ def test_a_selection_keeps_identities(cells):
         ("or reptile", "cannot be read"),
     ],
 )
-def test_an_expression_that_selects_nothing_is_an_error_with_a_cure(cells, expression, message):
-    with pytest.raises(NothingSelectedError, match=message.replace("(", r"\(")):
+def test_an_expression_that_cannot_be_read_is_a_usage_error(cells, expression, message):
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
         select(cells(), expression)

@@ -389,7 +389,8 @@ def test_a_job_given_twice_is_refused(ray_session):
 
 
 DRIVER = """
-    import json, sys
+    import json, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the test itself may run with Ctrl-C ignored, in a background
     from bench.schedule import Job, RayExecutor
     from bench.store import Store
     if __name__ == "__main__":
