@@ -41,7 +41,6 @@ class RunOptions:
     quick: bool = False
     select: str | None = None
     debug: bool = False
-    report: bool = True
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,7 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
         statuses = [row.status for row in store.rows.values()]
     planned.registry.observe("bench_suite_finished", results=str(results), rows=len(statuses))
     failed = sum(status in FAILURES for status in statuses)
-    if options.report:
-        say(_report(planned))
+    say(_report(planned))
     if failed:
         say(f"{failed} of {len(statuses)} cells failed; reasons are in the report and in {results}/trials/<id>/error.txt")
     return ExitCode.CELL_FAILED if failed else ExitCode.OK
