@@ -32,14 +32,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapted",
+    "Augmentation",
     "ContractError",
     "DataError",
+    "Choice",
     "Episode",
+    "Factor",
     "FeatureExtractor",
     "Game",
     "GameRules",
     "GanLoss",
     "Kind",
+    "LayerCall",
     "MetaLearner",
     "MetaRegulariser",
     "Metric",
@@ -52,6 +56,8 @@ __all__ = [
     "Penalty",
     "Rates",
     "SampleSpec",
+    "SamplingLearner",
+    "Space",
     "Split",
     "TaskDistribution",
     "Tree",
@@ -82,6 +88,26 @@ def rate_of(rates: Rates, player: str) -> float:
             )
         return rates[player]
     return rates
+
+
+# ------------------------------------------------------------------ what tuning varies
+@dataclass(frozen=True)
+class Factor:
+    """A log-uniform factor in [``low``, ``high``] on the arm's own value; rates per player are multiplied as a whole."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of ``values``, each equally likely."""
+
+    values: tuple[Any, ...]
+
+
+Space = Mapping[str, Factor | Choice]
+"""What tuning may vary of a component: {hyperparameter: how}, the class attribute ``space``."""
 
 
 # ------------------------------------------------------------------ tasks
@@ -188,13 +214,76 @@ class Penalty(Protocol):
 
 
 class MetaRegulariser(Protocol):
-    """A regulariser of the outer update; either method may be missing."""
+    """A regulariser of meta-learning that combines with any learner. Every method may be missing.
+
+    It may own meta parameters, learned beside the learner's: the engine keeps them in ``meta`` under the regulariser's name and
+    hands them in as ``own``. Class attribute ``needs_objective``: it acts through the learner's meta-gradient, so learners without
+    one (class attribute ``has_objective`` False) are refused.
+    """
+
+    needs_objective: ClassVar[bool]
+
+    def init(self, rng: torch.Generator, game: Game, meta: Tree) -> Tree:
+        """Its own meta parameters, {player: tree}; ``meta`` holds the learner's."""
+
+    def perturb(self, own: Tree, meta: Tree, weights: Tree, draws: Draws) -> Tree:
+        """What the networks of one task run with in meta-training instead of ``weights``; new numbers at every forward pass."""
+
+    def layers(self, game: Game, meta: Tree) -> Mapping[str, Sequence[str]]:
+        """{player: names of the layers whose outputs :meth:`activation` replaces}."""
+
+    def activation(self, own: Tree, call: LayerCall, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """New output of a layer for one task's batch, and a scalar that joins the player's loss (None: nothing)."""
+
+    def term(self, own: Tree, meta: Tree, game: Engine, episodes: Tree, draws: Draws) -> dict[str, Tensor]:
+        """{player: scalar} that joins the meta-objective, once per outer step: a function of meta, or of all tasks together."""
+
+    def adjust_task_gradient(self, meta: Tree, gradient: Tree) -> Tree:
+        """A new meta-gradient of one task, before the mean over tasks (clipping per task)."""
 
     def adjust_gradient(self, meta: Tree, gradient: Tree) -> Tree:
         """A new meta-gradient (coupled weight decay, clipping)."""
 
     def adjust_update(self, meta: Tree, updated: Tree, outer_lr: float) -> Tree:
         """New meta parameters after the step (decoupled weight decay)."""
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """One pass of a task's batch through a layer.
+
+    Attributes:
+        player, layer: whose, and its name within the network.
+        inputs, output: (B, ...) of the batch.
+        adapting: True while the inner loop takes a gradient; False where the query is judged or samples are drawn.
+        training: True in meta-training.
+        run: ``run(weights, inputs)`` is the layer's own function at other weights {name: tensor}.
+    """
+
+    player: str
+    layer: str
+    inputs: Tensor
+    output: Tensor
+    adapting: bool
+    training: bool
+    run: Callable[[Mapping[str, Tensor], Tensor], Tensor]
+
+
+class Augmentation(Protocol):
+    """A random transform of a task's real samples: functions of ONE task, all randomness from ``draws``. Either may be missing.
+
+    Class attribute ``kinds``: the sample kinds it fits. Class attribute ``leaks`` is True where adaptation sees transformed samples
+    and the generator, whose fakes are not transformed, may learn to imitate the transforms; rows say so.
+    """
+
+    kinds: ClassVar[tuple[Kind, ...]]
+    leaks: ClassVar[bool]
+
+    def augment_task(self, episode: Tree, draws: Draws) -> Tree:
+        """What meta-training sees instead of ``{"support": {"x": (S, ...)}, "query": {"x": (Q, ...)}}``; once per outer step."""
+
+    def augment_support(self, batch: Tree, draws: Draws) -> Tree:
+        """What one adaptation step sees instead of ``{"x": (S, ...)}``, at meta-test too."""
 
 
 @dataclass(frozen=True)
@@ -258,12 +347,21 @@ class MetaLearner(Protocol):
     """Pure functions of ONE task; ``self`` holds hyperparameters only.
 
     ``meta`` is any tree of tensors; put a player's name into the path of each leaf that belongs to it.
-    Class attribute ``trains`` is False for baselines that skip the outer loop.
-    Instance attributes ``outer_lr``, ``outer_optimiser`` and ``outer_schedule`` ("constant", "linear", "late-linear")
-    configure ``outer.descend``.
+    Class attributes: ``trains`` is False for baselines that skip the outer loop; ``has_objective`` is True for those that call
+    ``game.meta_gradient``; ``space`` says what tuning varies. Instance attribute ``inner_state`` "carried" makes the engine start
+    each task from the mean over tasks of the inner states that the last outer step ended with. Instance attributes ``outer_lr``,
+    ``outer_optimiser`` and ``outer_schedule`` ("constant", "linear", "late-linear", "cosine")
+    configure ``outer.descend``. What contract tests should not expect of a learner, ``exact_gradient`` and ``crosses_players`` tell
+    them, see :class:`bench.testing.MetaLearnerContract`.
+
+    A bound that no learner can be held to adapts to what it is judged by: with class attribute ``privileged`` True, the support of a
+    held-out task holds the task's held-out real samples too, and with instance attribute ``head_start`` so many adaptation steps come
+    before step 0. Reports mark such an arm and rank it nowhere.
     """
 
     trains: ClassVar[bool]
+    has_objective: ClassVar[bool]
+    space: ClassVar[Space]
 
     def init(self, rng: torch.Generator, game: Game) -> Tree:
         """Meta parameters before the first outer step."""
@@ -282,6 +380,28 @@ class MetaLearner(Protocol):
 
     def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
         """One outer step on T stacked episodes ``{"support": {"x": (T, S, ...)}, "query": ...}``: new meta and a log {player: (T,)}."""
+
+
+class SamplingLearner(Protocol):
+    """A learner without a game: it draws a task's samples straight from the support. NumPy, one task at a time.
+
+    Class attributes: ``plays`` is False, which tells it from a :class:`MetaLearner`; ``trains`` is False; ``kinds``, the sample kinds
+    it can draw. Attribute ``episodes``: how many meta-train tasks :meth:`fit` gets, 0 for none.
+    """
+
+    plays: ClassVar[bool]
+    trains: ClassVar[bool]
+    kinds: ClassVar[tuple[Kind, ...]]
+
+    @property
+    def episodes(self) -> int:
+        """Number of meta-train tasks."""
+
+    def fit(self, episodes: Sequence[Episode]) -> Mapping[str, np.ndarray]:
+        """What is learned from meta-train tasks, {name: array}."""
+
+    def sample(self, fitted: Mapping[str, np.ndarray], support: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, *shape) samples of the task with this support (S, *shape), all randomness from ``rng``."""
 
 
 # ------------------------------------------------------------------ measures

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,27 @@ class TaskStream:
         tasks: the distribution.
         name: what identifies it in random streams: component name and hyperparameters.
         seed: the suite's seed.
-        protocol: the suite's protocol.
+        protocol: the protocol of a cell. Where it says ``drawn``, a support is the first ``shots`` of so many samples, so that cells
+            with other numbers of shots have the same tasks and query.
         shuffled: meta-train on pseudo-tasks whose every sample comes from a task of its own (the shuffled-tasks control).
+        scarce: whether the distribution may have fewer held-out tasks than the protocol asks for; then all of them are taken.
     """
 
     def __init__(
-        self, tasks: TaskDistribution, name: Any, *, seed: int, protocol: dict[str, Any], shuffled: bool = False, device: str = "cpu"
+        self,
+        tasks: TaskDistribution,
+        name: Any,
+        *,
+        seed: int,
+        protocol: dict[str, Any],
+        shuffled: bool = False,
+        scarce: bool = False,
+        device: str = "cpu",
     ) -> None:
-        self.tasks, self.seed, self.protocol, self.shuffled, self.device = tasks, seed, protocol, shuffled, device
+        self.tasks, self.seed, self.protocol, self.device = tasks, seed, protocol, device
+        self.shuffled, self.scarce = shuffled, scarce
         self.name = json.dumps(name, sort_keys=True)
+        self.drawn: int = protocol.get("drawn", protocol["shots"])
 
     def training(self, replicate: int, step: int) -> tuple[Tree, Draws]:
         """The stacked episodes of an outer step, {"support": {"x": (T, S, ...)}, "query": ...}, and their random numbers."""
@@ -45,6 +58,10 @@ class TaskStream:
         episodes = [self._shuffled(replicate, step, i) if self.shuffled else self._train(replicate, step, i) for i in numbers]
         keys = [seeds.key("training-noise", self.seed, replicate, step, i) for i in numbers]
         return self.stack(episodes), self.draws(keys)
+
+    def meta_train(self, replicate: int, count: int) -> list[Episode]:
+        """The first ``count`` meta-train tasks that a replicate sees."""
+        return [self._train(replicate, *divmod(number, self.protocol["task_batch"])) for number in range(count)]
 
     def held_out(self, split: Split) -> tuple[list[Episode], list[int]]:
         """The fixed tasks of a split, and the key of each one's noise.
@@ -54,14 +71,13 @@ class TaskStream:
         """
         wanted = self.protocol["tasks"][SIZES[split]]
         size = self.tasks.size(split)
-        if size is not None and wanted > size:
+        if size is not None and wanted > size and not self.scarce:
             raise DataError(
                 f"protocol.tasks.{SIZES[split]} asks for {wanted} {split} tasks, but the task distribution has {size}; lower it to {size}"
             )
         order = np.arange(wanted) if size is None else seeds.stream("held-out", self.seed, self.name, split).permutation(size)[:wanted]
-        sizes = {"shots": self.protocol["shots"], "query": self.protocol["reference"]}
         episodes = [
-            self.tasks.episode(split, int(task), **sizes, rng=seeds.stream("episode", self.seed, self.name, split, int(task)))
+            self._episode(split, int(task), self.protocol["reference"], seeds.stream("episode", self.seed, self.name, split, int(task)))
             for task in order
         ]
         return episodes, [seeds.key("evaluation-noise", self.seed, self.name, split, int(task)) for task in order]
@@ -82,18 +98,24 @@ class TaskStream:
 
     def _train(self, replicate: int, step: int, i: int) -> Episode:
         rng = seeds.stream("meta-train", self.seed, self.name, replicate, step, i)
-        return self.tasks.episode("meta-train", self._class(rng), shots=self.protocol["shots"], query=self.protocol["query"], rng=rng)
+        return self._episode("meta-train", self._class(rng), self.protocol["query"], rng)
+
+    def _episode(self, split: Split, task: int, query: int, rng: np.random.Generator) -> Episode:
+        """Draw the largest support whatever the number of shots: how a distribution uses ``rng`` may depend on what it is asked for."""
+        episode = self.tasks.episode(split, task, shots=self.drawn, query=query, rng=rng)
+        support = {name: values[: self.protocol["shots"]] for name, values in episode.support.items()}
+        return episode if self.drawn == self.protocol["shots"] else replace(episode, support=support)
 
     def _shuffled(self, replicate: int, step: int, i: int) -> Episode:
         """Every sample from a task of its own, support and query alike: tasks without structure."""
         rng = seeds.stream("shuffled", self.seed, self.name, replicate, step, i)
-        shots = self.protocol["shots"]
         singles = [
             self.tasks.episode("meta-train", self._class(rng), shots=1, query=0, rng=rng).support
-            for _ in range(shots + self.protocol["query"])
+            for _ in range(self.drawn + self.protocol["query"])
         ]
         mixed = {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
-        support, query = ({name: values[part] for name, values in mixed.items()} for part in (slice(shots), slice(shots, None)))
+        parts = (slice(self.protocol["shots"]), slice(self.drawn, None))
+        support, query = ({name: values[part] for name, values in mixed.items()} for part in parts)
         return Episode(f"shuffled-{step}-{i}", support, query)
 
     def _class(self, rng: np.random.Generator) -> int:

@@ -31,12 +31,15 @@ CELL_COLUMNS = (
     "augmentations",
     "control",
 )
-"""Texts of a cell; ``replicate`` is its one number."""
+"""Texts of a cell; ``replicate`` and ``shots`` are its numbers."""
+UNRECORDED = 0
+"""Shots of a cell of a run that did not record them."""
 
 FRAME_COLUMNS = (
     "trial_id",
     *CELL_COLUMNS,
     "replicate",
+    "shots",
     "status",
     "reason",
     *_MEASURED,
@@ -49,15 +52,18 @@ class DamagedLedgerWarning(UserWarning):
     """Lines of a ledger could not be read; the others were."""
 
 
-def load_results(path: Path | str) -> pd.DataFrame:
+def load_results(path: Path | str, *, tuning: bool = False) -> pd.DataFrame:
     """Measurements of every planned cell, in the order of the plan; a run may be going on.
 
     Args:
         path: results folder of a suite.
+        tuning: the trials that tuning tried, rather than the cells that the question is about. The two never stand in one frame:
+            what was tried is no result.
 
     Returns:
-        Columns :data:`FRAME_COLUMNS`. Texts are categorical in order of appearance, steps and sample counts nullable integers,
-        values and costs floats. A cell without measurements has one row whose measurement columns are missing.
+        Columns :data:`FRAME_COLUMNS`, and ``configuration``, its number, of tuning trials. Texts are categorical in order of
+        appearance, steps and sample counts nullable integers, values and costs floats. A cell without measurements has one row
+        whose measurement columns are missing.
         The numbers of a trial are those of its last outcome.
 
     Raises:
@@ -68,30 +74,32 @@ def load_results(path: Path | str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    ledger, table, cell_of_row = _read(Path(path))
+    ledger, table, cell_of_row = _read(Path(path), tuning)
     _warn(Path(path), ledger)
-    rows = list(ledger.planned().values())
+    rows = _cells(ledger, tuning)
     bare = np.setdiff1d(np.arange(len(rows)), cell_of_row)
     cell_R = np.concatenate([cell_of_row, bare])
     take_R = np.concatenate([np.arange(len(cell_of_row)), np.full(len(bare), -1)])
     order_R = np.argsort(cell_R, kind="stable")
     cell_R, take_R = cell_R[order_R], take_R[order_R]
 
-    columns: dict[str, Any] = {name: column[cell_R] for name, column in _cell_columns(rows).items()}
+    columns: dict[str, Any] = {name: column[cell_R] for name, column in _cell_columns(rows, tuning).items()}
     measured = table.to_pandas(types_mapper={_int64(): pd.Int64Dtype()}.get)
     for name in _MEASURED:
         values = measured[name]
         columns[name] = pd.api.extensions.take(values.to_numpy() if values.dtype == "float64" else values.array, take_R, allow_fill=True)
     for name in COSTS:
         columns[name] = _numbers(rows, name)[cell_R]
-    return pd.DataFrame({name: columns[name] for name in FRAME_COLUMNS}, copy=False)
+    names = (*FRAME_COLUMNS, "configuration") if tuning else FRAME_COLUMNS
+    return pd.DataFrame({name: columns[name] for name in names}, copy=False)
 
 
-def ledger_frame(path: Path | str) -> pd.DataFrame:
+def ledger_frame(path: Path | str, *, tuning: bool = False) -> pd.DataFrame:
     """One row per planned cell, in the order of the plan: what it is, what became of it and what it cost.
 
     Args:
         path: results folder of a suite.
+        tuning: as for :func:`load_results`.
 
     Returns:
         ``trial_id``, the cell's families, ``replicate``, and the columns of :class:`bench.store.TrialRow`.
@@ -106,8 +114,8 @@ def ledger_frame(path: Path | str) -> pd.DataFrame:
 
     ledger = read_ledger(path)
     _warn(Path(path), ledger)
-    rows = list(ledger.planned().values())
-    columns: dict[str, Any] = _cell_columns(rows)
+    rows = _cells(ledger, tuning)
+    columns: dict[str, Any] = _cell_columns(rows, tuning)
     for name in (f.name for f in fields(TrialRow) if f.name not in {"trial_id", "cell", "status", "reason"}):
         if name in COSTS:
             columns[name] = _numbers(rows, name)
@@ -121,7 +129,12 @@ def ledger_frame(path: Path | str) -> pd.DataFrame:
 
 
 # ------------------------------------------------------------------ reading
-def _read(folder: Path) -> tuple[Ledger, pa.Table, np.ndarray]:
+def _cells(ledger: Ledger, tuning: bool) -> list[TrialRow]:
+    """Rows of the plan: of tuning trials, or of the cells that the question is about."""
+    return [row for row in ledger.planned().values() if ("configuration" in row.cell) is tuning]
+
+
+def _read(folder: Path, tuning: bool) -> tuple[Ledger, pa.Table, np.ndarray]:
     """Ledger, measurements that count (R rows), and the position in the plan of each one's trial (R,)."""
     for left in reversed(range(_READS)):
         ledger = read_ledger(folder)
@@ -132,7 +145,7 @@ def _read(folder: Path) -> tuple[Ledger, pa.Table, np.ndarray]:
         for trial_id in [key for key, row in planned.items() if row.segment in gone]:
             ledger.rows[trial_id] = _without(planned[trial_id])
         try:
-            return ledger, *_measurements(folder, list(ledger.planned().values()))
+            return ledger, *_measurements(folder, _cells(ledger, tuning))
         except FileNotFoundError:
             continue
     raise StoreError(f"{folder}: segments went away while they were read, {_READS} times; load the results again when the run is over")
@@ -187,12 +200,13 @@ def _warn(folder: Path, ledger: Ledger) -> None:
 
 
 # ------------------------------------------------------------------ columns of cells
-def _cell_columns(rows: Sequence[TrialRow]) -> dict[str, Any]:
+def _cell_columns(rows: Sequence[TrialRow], tuning: bool) -> dict[str, Any]:
     """Columns with one entry per cell: texts categorical in order of appearance."""
     columns: dict[str, Any] = {"trial_id": _texts([row.trial_id for row in rows])}
     for name in CELL_COLUMNS:
         columns[name] = _texts([str(row.cell.get(name) or "") for row in rows])
-    columns["replicate"] = np.array([_integer(row.cell.get("replicate")) for row in rows], dtype=np.int64)
+    for name in ("replicate", "shots", *(["configuration"] if tuning else [])):
+        columns[name] = np.array([_integer(row.cell.get(name)) for row in rows], dtype=np.int64)
     columns["status"] = _texts([row.status for row in rows], STATUSES)
     columns["reason"] = _texts([row.reason for row in rows])
     return columns

@@ -53,12 +53,12 @@ def bench_gan_losses() -> Mapping[str, Factory]:
 
 @hookspec
 def bench_regularisers() -> Mapping[str, Factory]:
-    """Penalties on a player (:class:`bench.contracts.Penalty`) or on the outer update (:class:`bench.contracts.MetaRegulariser`)."""
+    """Penalties on a player (:class:`bench.contracts.Penalty`) or of meta-learning (:class:`bench.contracts.MetaRegulariser`)."""
 
 
 @hookspec
 def bench_augmentations() -> Mapping[str, Factory]:
-    """Transforms of what the discriminator sees."""
+    """Random transforms of tasks or of supports (:class:`bench.contracts.Augmentation`)."""
 
 
 @hookspec

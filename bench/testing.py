@@ -10,7 +10,11 @@ Everything runs in float64 on a small game of two networks, where finite differe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +24,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from bench.contracts import SPLITS, Episode
+from bench.contracts import SPLITS, Choice, Episode
 from bench.errors import ContractError
 from bench.game.critic import Critic
 from bench.game.draws import Draws
 from bench.game.engine import Engine
 from bench.game.outer import Outer
-from bench.trees import Tree, leaves, rebuild, tree_map
+from bench.store import load_tree, save_tree
+from bench.trees import Path as LeafPath
+from bench.trees import Tree, flatten, leaves, rebuild, tree_map, unflatten
 
 TASKS, SHOTS, QUERIES, FEATURES, LATENT = 3, 5, 6, 2, 2
 
@@ -96,15 +102,29 @@ def small_draws(tasks: int = TASKS) -> Draws:
     return Draws(torch.arange(tasks) * 7919, torch.float64)
 
 
+@dataclass(frozen=True)
+class Differentiated:
+    """One meta-gradient that a learner asked for: the arguments, and what came out."""
+
+    objective: Callable[[Tree, Tree, Draws], Any]
+    meta: Tree
+    episodes: Tree
+    draws: Draws
+    owner: Callable[[LeafPath], str | None]
+    gradient: Tree
+
+
 class RecordingEngine(Engine):
     """An engine that remembers what its learner differentiated."""
 
-    recorded: tuple[Any, ...] | None = None
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.recorded: list[Differentiated] = []
 
     def meta_gradient(self, objective: Any, meta: Tree, episodes: Tree, draws: Draws, wrt: Any = None) -> Any:
         """As the engine's, and keep objective, arguments and gradient."""
         result = super().meta_gradient(objective, meta, episodes, draws, wrt)
-        self.recorded = (objective, meta, episodes, draws, wrt or self.owner, result[0])
+        self.recorded.append(Differentiated(objective, meta, episodes, draws, wrt or self.owner, result[0]))
         return result
 
 
@@ -119,25 +139,29 @@ def meta_gradient_error(learner: Any, game: Any, *, vectorise: bool = True, seed
     meta = learner.init(torch.Generator().manual_seed(3), game)
     meta = tree_map(lambda leaf: leaf + 0.01 * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype), meta)
     learner.meta_update(meta, engine, small_episodes(), Outer(learner), small_draws())
-    if engine.recorded is None:
-        return None
-    objective, meta, episodes, draws, owner, gradient = engine.recorded
-    direction = tree_map(lambda leaf: torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype), meta)
-    worst = 0.0
-    for player in game.players:
-        mine = rebuild(meta, iter([leaf * float(owner(path) == player) for path, leaf in leaves(direction)]))
-        analytic = sum(float((a * b).sum()) for (_, a), (_, b) in zip(leaves(gradient), leaves(mine), strict=True))
+    errors = [_error(taken, player, generator) for taken in engine.recorded for player in game.players]
+    return max(errors) if errors else None
 
-        def along(h: float, mine: Tree = mine, player: str = player) -> float:
-            values = objective(tree_map(lambda theta, d: theta + h * d, meta, mine), episodes, draws)
-            return float((values[player] if isinstance(values, dict) else values).detach().mean())
 
-        def difference(h: float, along: Callable[[float], float] = along) -> float:
-            return (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+def _error(taken: Differentiated, player: str, generator: torch.Generator) -> float:
+    """Relative error of a meta-gradient along a random direction among the leaves that ``player`` owns."""
+    mine = {path: float(taken.owner(path) == player) for path, _ in leaves(taken.meta)}
+    random = (torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype) * mine[path] for path, leaf in leaves(taken.meta))
+    direction = rebuild(taken.meta, random)
+    analytic = sum(float((a * b).sum()) for (_, a), (_, b) in zip(leaves(taken.gradient), leaves(direction), strict=True))
 
-        steps = (1e-3, 3e-4, 1e-4, 1e-5, 1e-6)
-        worst = max(worst, min(abs(analytic - difference(h)) / (abs(analytic) + 1e-12) for h in steps))
-    return worst
+    def along(h: float) -> float:
+        values = taken.objective(tree_map(lambda theta, d: theta + h * d, taken.meta, direction), taken.episodes, taken.draws)
+        value = values.get(player) if isinstance(values, Mapping) else values
+        return 0.0 if value is None else float(value.detach().mean())
+
+    best = float("inf")
+    for h in (1e-3, 3e-4, 1e-4, 1e-5, 1e-6):
+        difference = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+        best = min(best, abs(analytic - difference) / (abs(analytic) + 1e-12))
+        if best < 1e-8:  # a wrong derivative is never that close by accident
+            break
+    return best
 
 
 def largest_difference(one: Tree, other: Tree) -> float:
@@ -147,7 +171,14 @@ def largest_difference(one: Tree, other: Tree) -> float:
 
 
 class MetaLearnerContract:
-    """What every meta-learner owes its users. Give a fixture ``learner``; ``game`` may be overridden."""
+    """What every meta-learner owes its users. Give a fixture ``learner``; ``game`` may be overridden.
+
+    A learner whose nature forbids a rule says so by an attribute, of its class or, where settings decide, of the instance:
+
+    - ``exact_gradient`` False: what it pulls back is not the derivative of a value (first order, implicit, one's own path);
+      ``order`` 1 says the same.
+    - ``crosses_players`` True: a player's meta-objective moves meta parameters of another, or of several.
+    """
 
     @pytest.fixture
     def game(self) -> Any:
@@ -163,16 +194,15 @@ class MetaLearnerContract:
         """Adaptation returns new tensors."""
         before = tree_map(torch.clone, meta)
         Engine(game, learner).rollout(meta, small_episodes(), small_draws(), steps=3, order=1)
-        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(leaves(before), leaves(meta), strict=True))
+        assert identical(before, meta)
 
-    def test_trajectory_is_the_same_for_both_orders_and_for_loop_and_vmap(self, learner: Any, game: Any, meta: Tree) -> None:
-        """Derivatives and batching change no number of the forward pass."""
+    def test_trajectory_is_the_same_however_it_is_computed(self, learner: Any, game: Any, meta: Tree) -> None:
+        """Derivatives, batching and recomputation change no number of the forward pass."""
         ends = []
-        for order in (1, 2):
-            for vectorise in (True, False):
-                start = tree_map(lambda leaf, order=order: leaf.clone().requires_grad_(order == 2), meta)
-                engine = Engine(game, learner, vectorise=vectorise)
-                ends.append(engine.rollout(start, small_episodes(), small_draws(), steps=4, order=order).params)
+        for order, vectorise, remember in ((1, True, 10), (1, False, 10), (2, True, 10), (2, False, 10), (2, True, 0)):
+            start = tree_map(lambda leaf, order=order: leaf.clone().requires_grad_(order == 2), meta)
+            engine = Engine(game, learner, vectorise=vectorise, remember=remember)
+            ends.append(engine.rollout(start, small_episodes(), small_draws(), steps=3, order=order).params)
         assert max(largest_difference(end, ends[0]) for end in ends) < 1e-10
 
     def test_a_task_does_not_depend_on_its_neighbours(self, learner: Any, game: Any, meta: Tree) -> None:
@@ -191,29 +221,187 @@ class MetaLearnerContract:
         assert largest_difference(end.params, start.params) == 0
 
     def test_meta_gradient_equals_finite_differences(self, learner: Any, game: Any) -> None:
-        """The gradient is that of the learner's own objective, in both modes of the engine."""
-        if getattr(learner, "order", 2) == 1:
-            pytest.skip("a first-order method's gradient is not the derivative of its objective")
-        for vectorise in (True, False):
-            error = meta_gradient_error(learner, game, vectorise=vectorise)
-            assert error is None or error < 1e-6
+        """The gradient is that of the learner's own objective."""
+        if not getattr(learner, "exact_gradient", getattr(learner, "order", 2) == 2):
+            pytest.skip("what this learner pulls back is not the derivative of its objective")
+        error = meta_gradient_error(learner, game)
+        assert error is None or error < 1e-6
 
-    def test_the_same_inputs_give_the_same_step(self, learner: Any, game: Any, meta: Tree) -> None:
-        """An outer step has no state and no randomness of its own."""
-        steps = [Engine(game, learner).outer_step(meta, small_episodes(), Outer(learner), small_draws())[0] for _ in range(2)]
-        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(leaves(steps[0]), leaves(steps[1]), strict=True))
+    def test_meta_gradient_is_the_same_however_it_is_computed(self, learner: Any, game: Any, meta: Tree) -> None:
+        """Stacked or in a loop, remembered or recomputed, and for the same price: so one of them stands for all."""
+        engines = [
+            RecordingEngine(game, learner, vectorise=vectorise, remember=remember, adaptation_steps=2)
+            for vectorise, remember in ((True, 10), (True, 0), (False, 10))
+        ]
+        for engine in engines:
+            _outer_step(engine, meta)
+        first = engines[0]
+        for engine in engines[1:]:
+            assert engine.gradient_evaluations == first.gradient_evaluations
+            for one, other in zip(engine.recorded, first.recorded, strict=True):
+                assert largest_difference(one.gradient, other.gradient) < (1e-12 if engine.vectorise else 1e-10)
+
+    def test_a_players_meta_step_moves_only_what_it_owns(self, learner: Any, game: Any, meta: Tree) -> None:
+        """An objective has no derivative beyond its player's leaves, and these move whatever becomes of the others."""
+        if getattr(learner, "crosses_players", False):
+            pytest.skip("a player's meta-objective moves another's meta parameters, as this learner says")
+        engine = RecordingEngine(game, learner, adaptation_steps=2)
+        together = _outer_step(engine, meta)
+        for taken in engine.recorded:
+            for player in game.players:
+                alone = _gradient_of(player, taken, Engine(game, learner, adaptation_steps=2))
+                for (path, own), (_, joint) in zip(leaves(alone), leaves(taken.gradient), strict=True):
+                    assert torch.equal(own, joint if taken.owner(path) == player else torch.zeros_like(own)), ".".join(path)
+        owner = engine.recorded[0].owner if engine.recorded else engine.owner
+        for player in game.players if learner.trains else ():
+            moved = _outer_step(Engine(game, learner, adaptation_steps=2), meta, _OnePlayer(learner, player, owner))
+            for (path, new), (_, old), (_, both) in zip(leaves(moved), leaves(meta), leaves(together), strict=True):
+                assert torch.equal(new, both if owner(path) == player else old), ".".join(path)
 
     def test_an_outer_step_moves_meta_unless_the_learner_does_not_train(self, learner: Any, game: Any, meta: Tree) -> None:
         """``trains`` says what ``meta_update`` does."""
-        after, _ = Engine(game, learner).outer_step(meta, small_episodes(), Outer(learner), small_draws())
+        after = _outer_step(Engine(game, learner, adaptation_steps=2), meta)
         assert (largest_difference(after, meta) > 0) == learner.trains
 
-    def test_gradient_evaluations_are_counted(self, learner: Any, game: Any, meta: Tree) -> None:
+    def test_a_learner_is_nothing_but_its_settings(self, learner: Any, game: Any, meta: Tree) -> None:
+        """No state, no randomness of its own: a copy made before the step does the same step."""
+        before = pickle.dumps(learner)
+        after = _outer_step(Engine(game, learner, adaptation_steps=2), meta)
+        assert pickle.dumps(learner) == before
+        copy = pickle.loads(before)
+        assert identical(after, _outer_step(Engine(game, copy, adaptation_steps=2), meta))
+
+    def test_a_checkpoint_keeps_all_that_the_next_step_depends_on(self, learner: Any, game: Any, meta: Tree, tmp_path: Path) -> None:
+        """Meta, the outer optimiser's state and what the engine carries, stored and read back, go on bit by bit."""
+        engine, outer = Engine(game, learner, adaptation_steps=2), Outer(learner)
+        meta = _outer_step(engine, meta, outer)
+        save_tree(tmp_path / "checkpoint", flatten({"meta": meta, "outer": outer.state, "carried": engine.carried}))
+        stored = unflatten(load_tree(tmp_path / "checkpoint"))
+        resumed, again = Engine(game, learner, adaptation_steps=2), Outer(learner)
+        resumed.carried, again.state = stored.get("carried", {}), stored.get("outer", {})
+        outer.step = again.step = 1
+        assert identical(_outer_step(engine, meta, outer), _outer_step(resumed, stored["meta"], again))
+
+    def test_adaptation_is_charged_by_the_gradient(self, learner: Any, game: Any, meta: Tree) -> None:
         """One for each move of a player on a task: the axis that budgets are counted in."""
         engine = Engine(game, learner)
         engine.rollout(meta, small_episodes(), small_draws(), steps=4, order=1)
         moves = sum(len(group) for group in game.schedule)
         assert engine.gradient_evaluations == 4 * TASKS * moves
+
+    def test_an_outer_step_is_charged_for_every_derivative_it_takes(self, learner: Any, game: Any, meta: Tree) -> None:
+        """Counted where derivatives pass: a player's loss on a task, samples of a task, an inner gradient that is differentiated."""
+        engine = _TalliedEngine(game, learner, _Tally())
+        _outer_step(engine, meta)
+        assert engine.gradient_evaluations == engine.tally.passes
+
+    def test_tuning_varies_hyperparameters_that_exist(self, learner: Any) -> None:
+        """A factor needs a number, or one per player, to multiply; a choice needs something to choose from."""
+        known = inspect.signature(type(learner)).parameters
+        for name, how in getattr(learner, "space", {}).items():
+            assert name in known, f"{type(learner).__name__}.space names {name!r}, which is no hyperparameter of it"
+            if isinstance(how, Choice):
+                assert how.values
+                continue
+            value = getattr(learner, name, known[name].default)
+            assert 0 < how.low < how.high
+            assert all(type(number) in (int, float) for number in (value.values() if isinstance(value, Mapping) else [value]))
+
+
+def identical(one: Tree, other: Tree) -> bool:
+    """Are two trees equal, bit by bit and name by name?"""
+    first, second = flatten(one), flatten(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _outer_step(engine: Engine, meta: Tree, outer: Outer | None = None) -> Tree:
+    return engine.outer_step(meta, small_episodes(), outer or Outer(engine.learner), small_draws())[0]
+
+
+def _gradient_of(player: str, taken: Differentiated, engine: Engine) -> Tree:
+    """A recorded meta-gradient, taken again of one player's objective."""
+
+    def objective(meta: Tree, episodes: Tree, draws: Draws) -> dict[str, Tensor]:
+        values = taken.objective(meta, episodes, draws)
+        if not isinstance(values, Mapping):
+            pytest.fail("one value for all players moves the meta parameters of all; say so: crosses_players = True")
+        return {player: values[player]}
+
+    return engine.meta_gradient(objective, taken.meta, taken.episodes, taken.draws, taken.owner)[0]
+
+
+class _OnePlayer(Outer):
+    """An outer loop in which only one player's part of the gradient is applied."""
+
+    def __init__(self, learner: Any, player: str, owner: Callable[[LeafPath], str | None]) -> None:
+        super().__init__(learner)
+        self.player, self.owner = player, owner
+
+    def descend(self, meta: Tree, gradient: Tree) -> Tree:
+        """As the outer loop's."""
+        masked = (leaf if self.owner(path) == self.player else torch.zeros_like(leaf) for path, leaf in leaves(gradient))
+        return super().descend(meta, rebuild(gradient, masked))
+
+
+@dataclass
+class _Tally:
+    """How many derivatives have passed through the tensors that it was shown."""
+
+    passes: int = 0
+
+    def of(self, *tensors: Tensor, worth: int = 1) -> tuple[Tensor, ...]:
+        """The same values; a derivative that passes through any of them counts ``worth``."""
+        counted: tuple[Tensor, ...] = _Counted.apply(self, worth, *tensors)  # type: ignore[no-untyped-call]
+        return counted
+
+
+class _Counted(torch.autograd.Function):
+    """The identity; its backward pass counts itself."""
+
+    @staticmethod
+    def forward(ctx: Any, tally: _Tally, worth: int, *tensors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.tally, ctx.worth = tally, worth
+        return tuple(tensor.view_as(tensor) for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.tally.passes += ctx.worth
+        return None, None, *cotangents
+
+
+class _TalliedGame:
+    """A game that shows the tally the losses and samples of each task."""
+
+    def __init__(self, game: Any, tally: _Tally) -> None:
+        self._game, self._tally = game, tally
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._game, name)
+
+    def losses(self, weights: Tree, batch: Tree, players: tuple[str, ...], state: Tree, draws: Draws) -> tuple[dict[str, Tensor], Tree]:
+        """As the game's."""
+        values, state = self._game.losses(weights, batch, players, state, draws)
+        return {player: self._tally.of(value)[0] for player, value in values.items()}, state
+
+    def sample(self, weights: Tree, batch: Tree, n: int, draws: Draws) -> Tensor:
+        """As the game's."""
+        return self._tally.of(self._game.sample(weights, batch, n, draws))[0]
+
+
+class _TalliedEngine(Engine):
+    """An engine that shows the tally each player's inner gradients, those of all tasks together."""
+
+    def __init__(self, game: Any, learner: Any, tally: _Tally) -> None:
+        super().__init__(_TalliedGame(game, tally), learner, vectorise=False, adaptation_steps=2)
+        self.tally = tally
+
+    def gradients(self, *arguments: Any, **settings: Any) -> tuple[Tree, Tree]:
+        """As the engine's."""
+        grads, state = super().gradients(*arguments, **settings)
+        shown = {
+            player: rebuild(own, iter(self.tally.of(*(leaf for _, leaf in leaves(own)), worth=TASKS))) for player, own in grads.items()
+        }
+        return shown, state
 
 
 class GanLossContract:
@@ -324,6 +512,7 @@ __all__ = [
     "MetaLearnerContract",
     "SmallGan",
     "TaskDistributionContract",
+    "identical",
     "largest_difference",
     "meta_gradient_error",
     "small_draws",

@@ -182,6 +182,8 @@ def write_zoo(site: Path) -> None:
                 def adjust_update(self): ...
             class Kindless:
                 kinds: ClassVar = ("images",)
+            class Idle:
+                kinds: ClassVar = ("image",)
             class Fine:
                 pass
             """
@@ -190,6 +192,7 @@ def write_zoo(site: Path) -> None:
             )
             + plugin("bench_regularisers", both="Both").replace("\n", "\n" + 12 * " ")
             + plugin("bench_networks", kindless="Kindless").replace("\n", "\n" + 12 * " ")
+            + plugin("bench_augmentations", idle="Idle").replace("\n", "\n" + 12 * " ")
         },
         entry="partly",
     )

@@ -15,7 +15,7 @@ from bench.episodes import TaskStream
 from bench.errors import DataError
 from bench.suite.model import Protocol
 from bench.trial.assemble import assemble
-from bench_builtin.task_distributions import Digits, GaussianRings, Sinusoids
+from bench_builtin.task_distributions import Digits, GaussianRings, Glyphs, Sinusoids
 
 TWIN = Path(__file__).parent / "suites" / "twin.yaml"
 HELD_OUT = ("meta-val", "meta-test")
@@ -131,6 +131,58 @@ def test_more_tasks_than_there_are_is_an_error_with_a_cure(split, field):
         DataError, match=rf"protocol\.tasks\.{field} asks for 3 {split} tasks, but the task distribution has 2; lower it to 2"
     ):
         stream(tasks=counts).held_out(split)
+
+
+def test_a_distribution_that_is_only_measured_on_gives_what_it_has():
+    there = stream(Numbered(4), tasks={"meta_val": 2, "meta_test": 50})
+    there.scarce = True
+    assert {episode.task_id for episode in there.held_out("meta-test")[0]} == {f"meta-test-{task}" for task in range(4)}
+
+
+# ------------------------------------------------------------------ several numbers of shots
+def along_shots(make, several=(1, 3, 8), **settings):
+    """A stream per number of shots of one axis; the protocols are those of its cells."""
+    settings = Protocol.model_validate({"shots": several, "query": 4, "tasks": {"meta_val": 2, "meta_test": 2}, **settings})
+    return [TaskStream(make(), "tasks", seed=0, protocol=protocol) for protocol in settings.by_shots()]
+
+
+class Greedy(Numbered):
+    """Uses its random numbers in another way for every size that it is asked for."""
+
+    def episode(self, split, task, *, shots, query, rng):
+        rng.integers(10, size=shots + query)
+        return super().episode(split, task, shots=shots, query=query, rng=rng)
+
+
+@pytest.mark.parametrize("split", HELD_OUT)
+@pytest.mark.parametrize("make", [Digits, GaussianRings, Sinusoids, Glyphs, Greedy])
+def test_a_smaller_support_is_the_beginning_of_a_larger_one_and_the_reference_stays(make, split):
+    streams = along_shots(make, reference=6)
+    *smaller, (largest, noise) = [one.held_out(split) for one in streams]
+    for shots, (episodes, keys) in zip((1, 3), smaller, strict=True):
+        assert keys == noise
+        for few, many in zip(episodes, largest, strict=True):
+            assert few.task_id == many.task_id
+            for name in many.support:
+                assert np.array_equal(few.support[name], many.support[name][:shots])
+                assert np.array_equal(few.query[name], many.query[name])
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_training_tasks_are_nested_too(shuffled):
+    batches = []
+    for one in along_shots(Greedy):
+        one.shuffled = shuffled
+        batches.append(one.training(0, 0)[0])
+    for shots, batch in zip((1, 3, 8), batches, strict=True):
+        assert torch.equal(batch["support"]["x"], batches[-1]["support"]["x"][:, :shots])
+        assert torch.equal(batch["query"]["x"], batches[-1]["query"]["x"])
+
+
+def test_one_number_of_shots_draws_what_it_did():
+    (alone,) = along_shots(Numbered, several=(8,))
+    assert content(alone.held_out("meta-test")[0]) == content(along_shots(Numbered)[-1].held_out("meta-test")[0])
+    assert content(alone.held_out("meta-test")[0]) == content(stream(Numbered(), shots=8).held_out("meta-test")[0])
 
 
 # ------------------------------------------------------------------ meta-train tasks

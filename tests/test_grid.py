@@ -165,11 +165,20 @@ def test_an_outer_regulariser_needs_an_outer_loop(cells):
     assert skipped == {("scratch + outer-clip", "outer-clip acts on the outer loop, which scratch has not")}
 
 
-def test_an_augmentation_is_not_ignored_in_silence(load, registry):
-    registry._offers["augmentations", "flip"] = [replace(registry.component("regularisers", "r1"), family="augmentations", name="flip")]
-    suite = load({"controls": {}}).model_copy(update={"augmentations": ((), (Component("augmentations", "flip"),))})
-    reasons = {trial.augmentations != (): trial.skip for trial in expand(suite, registry) if not trial.regularisers}
-    assert reasons == {False: "", True: "flip is an augmentation, which no game applies"}
+def test_a_regulariser_that_is_learned_needs_a_meta_gradient(cells):
+    skipped = {(trial.meta_learner.name, trial.skip) for trial in cells(regularisers=[["meta-dropout"]]) if trial.skip}
+    assert skipped == {(name, f"meta-dropout is learned by a meta-gradient, and {name} takes none") for name in ("scratch", "reptile")}
+
+
+def test_an_augmentation_that_would_change_nothing_is_not_run(cells):
+    skipped = {(trial.meta_learner.name, trial.skip) for trial in cells(augmentations=[["metamix"]], regularisers=[[]]) if trial.skip}
+    assert skipped == {("scratch", "metamix acts on meta-training tasks, which scratch has not")}
+
+
+def test_an_augmentation_fits_kinds_of_samples(cells):
+    regression = cells(augmentations=[["task-augmentation"]], **REGRESSION)
+    reason = "task-augmentation transforms samples of kind image, points, but sinusoids has regression"
+    assert {trial.skip for trial in regression} == {reason}
 
 
 def test_an_exclusion_gives_its_reason_and_needs_all_its_families(cells):
@@ -386,6 +395,95 @@ def test_lineage_is_the_identity_without_the_budget(load, registry):
     assert short.lineage_id == long.lineage_id
     lineages = [trial.lineage_id for trial in expand(suite, registry)]
     assert len(set(lineages)) == len(lineages)
+
+
+# ------------------------------------------------------------------ several numbers of shots
+def test_a_number_of_shots_is_a_cell_and_the_largest_is_what_it_is_alone(cells, load):
+    protocol = {**SUITE["protocol"], "shots": [1, 3, 6]}
+    several, alone = cells(protocol=protocol), cells()
+    assert len(several) == 3 * len(alone)
+    assert {trial.cell()["shots"] for trial in several} == {1, 3, 6}
+    assert len(ids(several)) == len(several)
+    assert {trial.trial_id for trial in several if trial.protocol["shots"] == 6} == ids(alone)
+    # With another largest support, the smaller ones are other samples.
+    fewer = cells(protocol={**protocol, "shots": [1, 3]})
+    assert ids(fewer).isdisjoint(ids(several))
+    assert ({trial.warm_key for trial in fewer} - {""}).isdisjoint(trial.warm_key for trial in several)
+
+
+def test_shots_are_selected_by_their_number(cells):
+    trials = cells(protocol={**SUITE["protocol"], "shots": [1, 10]})
+    assert {trial.protocol["shots"] for trial in select(trials, "reptile and shots=1")} == {1}
+    assert {trial.replicate for trial in select(trials, "replicate=1 and not shots=1")} == {1}
+
+
+# ------------------------------------------------------------------ measuring elsewhere
+RINGS = {"task_distributions": [{"gaussian-rings": {"label": "rings"}}]}
+ELSEWHERE = {**RINGS, "test_on": [{"gaussian-rings": {"label": "own"}}, {"gaussian-rings": {"modes": 8, "label": "eight"}}]}
+
+
+def test_a_cell_per_place_that_is_measured_on(cells):
+    trials = cells(**ELSEWHERE)
+    assert len(trials) == 2 * len(cells(**RINGS))
+    assert {trial.cell()["task_distribution"] for trial in trials} == {"rings -> own", "rings -> eight"}
+    assert all(Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == trial for trial in trials)
+    assert {trial.place for trial in select(trials, "eight")} == {"rings -> eight"}
+
+
+def test_measured_on_its_own_task_distribution_a_cell_is_what_it_is_alone(cells):
+    trials = cells(**ELSEWHERE)
+    own, elsewhere = ({t.trial_id for t in trials if t.place == f"rings -> {label}"} for label in ("own", "eight"))
+    assert own == ids(cells(**RINGS))
+    assert own.isdisjoint(elsewhere)
+    assert {t.trial_id for t in cells(**{**ELSEWHERE, "test_on": ELSEWHERE["test_on"][1:]})} == elsewhere
+
+
+def test_cells_that_are_measured_elsewhere_share_their_training_and_nothing_else_does(cells):
+    trials = cells(**ELSEWHERE)
+    places = {}
+    for trial in trials:
+        places.setdefault(trial.transfer.training_key, []).append(trial.place)
+        assert {trial.transfer.training_key, trial.transfer.features_key} <= set(trial.needs)
+    assert {tuple(sorted(found)) for found in places.values()} == {("rings -> eight", "rings -> own")}
+
+
+def test_what_is_measured_by_depends_on_the_place_that_is_measured_on_only(cells):
+    (there,) = {t.transfer.features_key for t in cells(**ELSEWHERE) if t.place == "rings -> eight"}
+    (alone,) = {t.features_key for t in cells(task_distributions=[{"gaussian-rings": {"modes": 8}}])}
+    (other,) = {t.transfer.features_key for t in cells(**{**ELSEWHERE, "task_distributions": [{"gaussian-rings": {"modes": 3}}]})
+                if t.transfer.task_distribution.label == "eight"}  # fmt: skip
+    assert there == alone == other
+
+
+def test_data_and_code_of_the_place_that_is_measured_on_are_part_of_the_identity(load, registry, monkeypatch):
+    images = {"task_distributions": ["digits"], "test_on": [{"omniglot": {"size": 8}}], "metrics": ["energy"]}
+    suite = load({**images, "regularisers": [[]]})
+    before = one(expand(suite, registry))
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "data_hash", lambda self, family, name, parameters: f"{'other ' * (name == 'omniglot')}data of {name}")
+        data = one(expand(suite, registry))
+    original = Registry.source_hash
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "source_hash", lambda self, family, name: "other" if name == "omniglot" else original(self, family, name))
+        code = one(expand(suite, registry))
+    assert len({before.trial_id, data.trial_id, code.trial_id}) == 3
+    assert {data.transfer.training_key, code.transfer.training_key} == {before.transfer.training_key}
+
+
+def test_the_metrics_are_those_of_the_place_that_is_measured_on(cells):
+    trials = cells(task_distributions=["digits"], test_on=[{"digits": {"meta_test": "all", "label": "ten"}}], regularisers=[[]])
+    assert {tuple(metric.name for metric in trial.transfer.metrics) for trial in trials} == {("energy",)}
+
+
+def test_samples_that_do_not_agree_are_skipped_with_a_cure(cells):
+    there = [{"glyphs": {"size": 8, "label": "small"}}, {"glyphs": {"size": 16, "label": "large"}}, "gaussian-rings"]
+    trials = cells(task_distributions=["digits"], test_on=there, regularisers=[[]])
+    why = "meta-trained on digits (image 1 x 8 x 8 in [-1, 1]), it cannot be measured on {}; choose hyperparameters with which their samples agree"
+    assert {(trial.place, trial.skip.partition(", such")[0]) for trial in trials} == {
+        ("digits -> small", ""),
+        ("digits -> large", why.format("large (image 1 x 16 x 16 in [-1, 1])")),
+        ("digits -> gaussian-rings", why.format("gaussian-rings (points 2 unbounded)")),
+    }
 
 
 def test_a_baseline_that_does_not_train_has_no_budget(load, registry):

@@ -115,6 +115,7 @@ def test_output_of_a_plugin_does_not_disturb_its_record(registry):
         ("gan_losses", "absent", "cannot be evaluated"),
         ("gan_losses", "opaque", "has no JSON Schema"),
         ("regularisers", "both", "not on both"),
+        ("augmentations", "idle", "needs augment_task or augment_support"),
         ("networks", "kindless", "unknown sample kind 'images'. Did you mean 'image'?"),
     ],
 )

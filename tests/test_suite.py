@@ -140,6 +140,22 @@ def test_defaults_are_those_of_the_protocol(load):
     assert load(FULL).protocol.reference == 12  # as many as query
 
 
+def test_shots_are_one_number_or_an_axis_and_an_override_replaces_it(load):
+    suite = load(SMALL + "protocol: {shots: [1, 5, 20]}\nper_task_distribution: {digits: {protocol: {shots: [4]}}}\n")
+    cells = [{name: protocol.get(name) for name in ("shots", "drawn")} for protocol in suite.protocol.by_shots()]
+    assert cells == [{"shots": 1, "drawn": 20}, {"shots": 5, "drawn": 20}, {"shots": 20, "drawn": None}]
+    digits = suite.for_distribution("digits").protocol
+    assert digits.shots == 4
+    assert digits.by_shots() == [digits.to_dict()]
+    assert Suite.from_dict(suite.to_dict()) == suite
+
+
+def test_measuring_elsewhere_survives_json(load):
+    suite = load(SMALL + "test_on: [rings, {digits: {size: 9, label: larger}}]\n")
+    assert [(one.family, one.label) for one in suite.test_on] == [("task_distributions", "rings"), ("task_distributions", "larger")]
+    assert Suite.from_dict(suite.to_dict()) == suite
+
+
 def test_overrides_merge_mappings_and_replace_lists(load):
     suite = load(FULL)
     digits, ring = suite.for_distribution("digits"), suite.for_distribution("ring")
@@ -197,8 +213,17 @@ def test_a_suite_cannot_be_changed(load):
     [
         ("gan_losses", "[hinge, least-square]", "gan_losses[1]: unknown GAN loss 'least-square'. Did you mean 'least-squares'?"),
         ("meta_learner", "[maml]", "meta_learner: unknown key 'meta_learner'. Did you mean 'meta_learners'?"),
-        ("test_on", "[rings]", "test_on: unknown key 'test_on'."),
-        ("tuning", "{trials: 8}", "tuning: unknown key 'tuning'."),
+        ("tests_on", "[rings]", "tests_on: unknown key 'tests_on'. Did you mean 'test_on'?"),
+        ("test_on", "[ring]", "test_on[0]: unknown task distribution 'ring'. Did you mean 'rings'?"),
+        ("test_on", "rings", "test_on: must be a list of components, such as [digits] (value \"rings\")"),
+        ("test_on", "[rings, rings]", "test_on[1]: the label 'rings' appears twice"),
+        ("tuning", "{trials: 8, split: meta-test}", "tuning.split: must be meta-val: what is chosen on meta-test tasks looks better"),
+        ("tuning", "{trials: 8, split: val}", 'tuning.split: must be meta-val (value "val")'),
+        ("tuning", "{trials: 0}", "tuning.trials: must be >= 1 (value 0)"),
+        ("tuning", "{trials: 2.5}", "tuning.trials: must be an integer (value 2.5)"),
+        ("tuning", "{trials: 8, budget: 3}", "tuning.budget: unknown key 'budget'."),
+        ("tuning", "{}", "tuning.trials: is required"),
+        ("tuning", "8", "tuning: must be a mapping with trials, split (value 8)"),
         ("question", "", "question: has no value; give one, or leave the key out"),
         ("replicates", "", "replicates: has no value; give one, or leave the key out"),
         ("replicates", "10_000_000", "replicates: "),
@@ -241,6 +266,11 @@ def test_a_suite_cannot_be_changed(load):
         ("protocol", "{shots: 0}", "protocol.shots: must be >= 1 (value 0)"),
         ("protocol", "{shots: 8.5}", "protocol.shots: must be an integer (value 8.5)"),
         ("protocol", "{shots: true}", "protocol.shots: must be an integer (value true)"),
+        ("protocol", "{shots: []}", "protocol.shots: must ascend without repetition, from the smallest support to the largest (value [])"),
+        ("protocol", "{shots: [5, 1]}", "protocol.shots: must ascend without repetition, from the smallest"),
+        ("protocol", "{shots: [1, 1]}", "protocol.shots: must ascend without repetition, from the smallest"),
+        ("protocol", "{shots: [0, 1]}", "protocol.shots: must be >= 1 (value [0, 1])"),
+        ("protocol", "{shots: [1, 2.5]}", "protocol.shots: must be an integer, or a list of integers (value [1, 2.5])"),
         ("protocol", "{shot: 8}", "protocol.shot: unknown key 'shot'. Did you mean 'shots'?"),
         ("protocol", "{tasks: {meta_tset: 8}}", "protocol.tasks.meta_tset: unknown key 'meta_tset'. Did you mean 'meta_test'?"),
         ("protocol", "{adaptation_steps: {test: [1, 0]}}", "protocol.adaptation_steps.test: must ascend without repetition (value [1, 0])"),
@@ -458,6 +488,8 @@ def test_suites_fit_their_json_schema(registry):
         ("networks", "[]"),
         ("regularisers", "[r1]"),
         ("protocol", "{shots: 0}"),
+        ("protocol", "{shots: [1, 0]}"),
+        ("test_on", "[ring]"),
         ("budget", "{outer_steps: 1, gradient_evaluations: 1}"),
         ("budget", "{}"),
         ("controls", "{shuffled: [maml]}"),
@@ -465,6 +497,7 @@ def test_suites_fit_their_json_schema(registry):
         ("exclude", "[{reason: none}]"),
         ("per_task_distribution", "{digits: {seed: 1}}"),
         ("tuning", "{}"),
+        ("tuning", "{trials: 8, split: meta-test}"),
     ],
 )
 def test_wrong_suites_do_not_fit_their_json_schema(registry, key, value):

@@ -68,11 +68,17 @@ def make_plan(trials: Sequence[Trial], rows: Mapping[str, TrialRow], kinds: Mapp
     """
     history = _history(rows)
     missing = [trial for trial in trials if not trial.skip and _is_missing(rows.get(trial.trial_id))]
-    seconds, known = {}, 0
+    seconds, known, trainings = {}, 0, set()
     for trial in missing:
-        lane = history.get((trial.task_distribution.label, trial.arm))
+        training = trial.transfer.training_key if trial.transfer else ""
+        lane = history.get((trial.place, trial.arm, trial.configuration is not None))
         known += lane is not None
-        seconds[trial.trial_id] = lane if lane is not None else _guess(trial, kinds[trial.task_distribution.name])
+        trains_itself = training not in trainings
+        if lane is not None:
+            seconds[trial.trial_id] = lane.seconds if trains_itself else lane.evaluation_seconds
+        else:
+            seconds[trial.trial_id] = _guess(trial, kinds[trial.task_distribution.name], trains_itself=trains_itself)
+        trainings |= {training} - {""}
     cells = [trial for trial in trials if not trial.skip]
     rows_per_cell = sum(t.protocol["tasks"]["meta_test"] * len(t.protocol["adaptation_steps"]["test"]) * 10 for t in cells)
     return Plan(
@@ -89,20 +95,29 @@ def _is_missing(row: TrialRow | None) -> bool:
     return row is None or row.status in RERUN or row.status == "skipped"
 
 
-def _history(rows: Mapping[str, TrialRow]) -> dict[tuple[str, str], float]:
-    """Median seconds by task distribution and arm of the cells that have run."""
-    lanes: dict[tuple[str, str], list[float]] = {}
+@dataclass(frozen=True)
+class _Lane:
+    """Median seconds of the cells of an arm on a task distribution, and the part of them that is measuring."""
+
+    seconds: float
+    evaluation_seconds: float
+
+
+def _history(rows: Mapping[str, TrialRow]) -> dict[tuple[str, str, bool], _Lane]:
+    """What cells that have run took, by task distribution, arm, and whether they were tuning trials, which measure less."""
+    lanes: dict[tuple[str, str, bool], list[tuple[float, float]]] = {}
     for row in rows.values():
         if row.seconds is not None and row.status in ("ok", "diverged"):
-            lanes.setdefault((str(row.cell.get("task_distribution")), str(row.cell.get("arm"))), []).append(row.seconds)
-    return {lane: median(values) for lane, values in lanes.items()}
+            lane = str(row.cell.get("task_distribution")), str(row.cell.get("arm")), "configuration" in row.cell
+            lanes.setdefault(lane, []).append((row.seconds, row.evaluation_seconds or 0.0))
+    return {lane: _Lane(*(median(values) for values in zip(*costs, strict=True))) for lane, costs in lanes.items()}
 
 
-def _guess(trial: Trial, kind: str) -> float:
+def _guess(trial: Trial, kind: str, *, trains_itself: bool) -> float:
     protocol, budget = trial.protocol, trial.budget
     steps = protocol["adaptation_steps"]
     per_step = 2 * protocol["task_batch"] * (steps["train"] + 1)
-    evaluations = budget["amount"] * (per_step if budget["axis"] == "outer_steps" else 1)
+    evaluations = budget["amount"] * (per_step if budget["axis"] == "outer_steps" else 1) * trains_itself
     tested = (
         protocol["tasks"]["meta_test"] * max(steps["test"]) * 2
         + protocol["tasks"]["meta_val"] * trial.primary_step * 2 * protocol["validations"]
@@ -112,7 +127,7 @@ def _guess(trial: Trial, kind: str) -> float:
 
 
 def decidable(suite: Any, trials: Sequence[Trial], results: Path) -> list[str]:
-    """What the replicates can decide about the primary comparison, one sentence per task distribution.
+    """What the replicates can decide about the primary comparison, one sentence per task distribution and number of shots.
 
     Where the results folder has measurements of both arms, their spread gives the smallest difference that a new run of
     the same size would detect; otherwise only what the number of replicates allows can be said.
@@ -126,17 +141,20 @@ def decidable(suite: Any, trials: Sequence[Trial], results: Path) -> list[str]:
         return [
             f"{general}; run one pass (or --quick) and plan again to see the smallest difference in {metric} that this suite can detect"
         ]
-    from bench.frame import load_results
+    from bench.frame import UNRECORDED, load_results
     from bench.stats import detectable_difference, spread_of_difference
 
     frame = load_results(results)
     sentences = []
-    for label in dict.fromkeys(trial.task_distribution.label for trial in trials):
+    places = list(dict.fromkeys((trial.place, int(trial.protocol["shots"])) for trial in trials))
+    for place, shots in places:
+        label = f"{place}, {shots} shots" if [name for name, _ in places].count(place) > 1 else place
         rows = frame[
             (frame["split"] == "meta-test")
             & (frame["metric"] == metric)
             & (frame["adaptation_step"] == step)
-            & (frame["task_distribution"] == label)
+            & (frame["task_distribution"] == place)
+            & frame["shots"].isin([shots, UNRECORDED])
         ]
         one, other = (rows[rows["arm"] == arm][["replicate", "task_id", "value"]].dropna() for arm in suite.primary.compare)
         try:

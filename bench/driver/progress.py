@@ -59,7 +59,7 @@ class Progress:
         seconds = f" {row['seconds']:.1f} s" if row.get("seconds") else ""
         reason = f": {row['reason']}" if row.get("reason") else ""
         families = " ".join(str(cell[name]) for name in ("task_distribution", "gan_loss", "arm") if cell[name])
-        line = f"[{sum(self.done.values())}/{self.total}] {row['status']} {families} replicate {trial.replicate}{seconds}{reason}"
+        line = f"[{sum(self.done.values())}/{self.total}] {row['status']} {families} {_which(trial)}{seconds}{reason}"
         self.say(line if self._live is not None else f"{line} · {self.remaining()}")
         self.tick()
 
@@ -68,9 +68,7 @@ class Progress:
         if self._live is not None:
             from rich.text import Text
 
-            running = ", ".join(
-                f"{trial.arm} r{trial.replicate} {time.monotonic() - began:.0f} s" for trial, began in self.running.values()
-            )
+            running = ", ".join(f"{trial.arm} {_which(trial)} {time.monotonic() - began:.0f} s" for trial, began in self.running.values())
             line = f"{sum(self.done.values())}/{self.total} cells · {self.remaining()}" + (f" · running: {running}" if running else "")
             self._live.update(Text(line, overflow="ellipsis", no_wrap=True))  # Text: labels are not markup
 
@@ -90,6 +88,12 @@ class Progress:
         prior = total / 10  # the first few cells should not overturn the expectation
         scale = (self._finished_seconds + prior) / (self._finished_expected + prior) if total else 1.0
         return f"about {spell_seconds((total - self._finished_expected) * scale / self.slots)} left"
+
+
+def _which(trial: Trial) -> str:
+    """``replicate 3``, or ``tuning 3``, the configuration that a tuning trial tries."""
+    cell = trial.cell()
+    return f"tuning {cell['configuration']}" if "configuration" in cell else f"replicate {trial.replicate}"
 
 
 def spell_seconds(seconds: float) -> str:

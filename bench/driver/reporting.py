@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.driver.tuning import RECORD, read_record
 from bench.errors import StoreError, SuiteError
 from bench.registry.registry import Registry, discover
 from bench.suite.model import Suite
@@ -18,7 +19,7 @@ def report(results: Path, *, registry: Registry | None = None) -> list[Path]:
         StoreError: it is not a results folder, or damaged.
     """
     from bench.frame import ledger_frame, load_results
-    from bench.report import write_report
+    from bench.report import Tuned, write_report
 
     if not (results / "suite.json").is_file():
         raise StoreError(f"{results}: no suite.json here, so this is not a results folder; check the path, or run a suite to make one")
@@ -39,6 +40,7 @@ def report(results: Path, *, registry: Registry | None = None) -> list[Path]:
         ledger=ledger_frame(results),
         metric_outputs=metric_outputs(registry or discover()),
         provenance=provenance,
+        tuning=Tuned(read_record(results / RECORD), ledger_frame(results, tuning=True)),
     )
 
 

@@ -9,15 +9,16 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from bench.driver.planning import Plan, known_rows, make_plan
 from bench.driver.progress import Progress, spell_seconds
+from bench.driver.tuning import RECORD, Choice, choices, write_record
 from bench.errors import ExitCode, UsageError
-from bench.grid.cells import expand
+from bench.grid.cells import Trial, expand
 from bench.grid.selection import select
 from bench.registry.registry import Registry, discover
 from bench.store import Store, unwritable, write_atomic
@@ -113,6 +114,7 @@ def quick(suite: Suite) -> Suite:
             "budget": small_budget(suite.budget),
             "protocol": small_protocol(suite.protocol),
             "per_task_distribution": overrides,
+            "tuning": suite.tuning and suite.tuning.model_copy(update={"trials": min(2, suite.tuning.trials)}),
         }
     )
 
@@ -134,12 +136,13 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
         _record_plan(store, planned, suite_path)
         if plan.missing or not (store.folder / COMMAND).exists():
             write_atomic(store.folder / COMMAND, _reproduction(suite_path, options).encode())
-        if plan.missing:
-            interrupted = _execute(store, planned, options, slots)
-            store.flush()
-            if interrupted:
-                say(f"Interrupted. What is finished is saved; the same command goes on from there:\n  {_command(suite_path, options)}")
-                return ExitCode.INTERRUPTED
+        interrupted = bool(plan.missing) and _execute(store, planned, options, slots)
+        store.flush()
+        if planned.suite.tuning:
+            write_record(results / RECORD, [choice.record for choice in _choices(store, planned).values()], whole=planned.whole)
+        if interrupted:
+            say(f"Interrupted. What is finished is saved; the same command goes on from there:\n  {_command(suite_path, options)}")
+            return ExitCode.INTERRUPTED
         statuses = [row.status for row in store.rows.values()]
     planned.registry.observe("bench_suite_finished", results=str(results), rows=len(statuses))
     failed = sum(status in FAILURES for status in statuses)
@@ -165,8 +168,13 @@ def plan_text(planned: Planned, *, jobs: int | None = None, as_json: bool = Fals
     counts: dict[tuple[str, str], int] = {}
     for trial in plan.trials:
         if not trial.skip:
-            counts[trial.task_distribution.label, trial.arm] = counts.get((trial.task_distribution.label, trial.arm), 0) + 1
+            arm = trial.arm if trial.configuration is None else f"tuning {trial.arm}"
+            counts[trial.place, arm] = counts.get((trial.place, arm), 0) + 1
     lines += [f"  {label}: {arm} x {count}" for (label, arm), count in counts.items()]
+    if tuning := [trial for trial in plan.trials if trial.configuration is not None]:
+        waiting = sum(plan.seconds.get(trial.trial_id, 0.0) for trial in tuning)
+        arms = len({(trial.place, trial.arm) for trial in tuning})
+        lines.append(f"  of them to tune {arms} arms: {len(tuning)} cells, {spell_seconds(waiting) if waiting else 'none'} of the time")
     lines += [f"  skipped x {count}: {reason}" for reason, count in plan.skipped.items()]
     basis = "from cells that have run" if plan.measured > 0.5 else "a first guess; it improves with the first finished cells"
     lines.append(
@@ -202,7 +210,7 @@ def _record_plan(store: Store, planned: Planned, suite_path: Path) -> None:
 
 
 def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) -> bool:
-    """Run the missing cells; True if the user interrupted."""
+    """Run the missing cells, tuning trials before the others, whose settings they choose; True if the user interrupted."""
     from bench.environment import environment_record
     from bench.schedule import Event, Job, make_executor
 
@@ -210,20 +218,24 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
     environment = store.record_environment(environment_record(_plugin_hashes(planned.registry)))
     trials = {trial.trial_id: trial for trial in plan.missing}
     results = str(planned.results.resolve())
-    jobs = [
-        Job(
+    tuning = [trial for trial in plan.missing if trial.configuration is not None]
+    final = [trial for trial in plan.missing if trial.configuration is None]
+    chosen: dict[tuple[str, ...], Choice] = {}
+
+    def job(trial: Trial) -> Job:
+        runs = replace(trial, meta_learner=chosen[trial.tuning].learner) if trial.tuning else trial
+        return Job(
             key=trial.trial_id,
-            payload={"trial": trial.to_dict(), "results": results},
-            needs=tuple(key for key in (trial.features_key, trial.warm_key) if key),
+            payload={"trial": runs.to_dict(), "results": results},
+            needs=trial.needs,
             expected_seconds=plan.seconds[trial.trial_id],
-            lane=f"{trial.task_distribution.label} {trial.arm}",
+            lane=f"{trial.place} {trial.arm}",
         )
-        for trial in plan.missing
-    ]
+
     gpus = 1.0 if _device(options.device).startswith("cuda") else 0.0
     executor = make_executor(options.executor, slots=slots, address=options.address, gpus_per_slot=gpus)
 
-    with Progress(len(jobs), plan.seconds, slots) as progress:
+    with Progress(len(trials), plan.seconds, slots) as progress:
         if executor.note:
             progress.say(executor.note)
 
@@ -233,7 +245,7 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
                 store.start(trial.trial_id)
                 progress.started(trial)
                 return
-            row = {**event.row, "environment": environment}
+            row = {**event.row, "environment": environment, **(chosen[trial.tuning].costs if trial.tuning else {})}
             store.finish(trial.trial_id, row, event.measurements)
             progress.finished(trial, row)
             planned.registry.observe("bench_trial_finished", trial=trial.to_dict(), row=row)
@@ -246,12 +258,25 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
             suffix = "json" if key.startswith("features-") else "safetensors"
             return (store.folder / "artefacts" / f"{key}.{suffix}").exists()
 
+        def run(wave: list[Trial]) -> None:
+            jobs = [job(trial) for trial in wave]
+            executor.run(jobs, WORK, on_event=on_event, on_tick=on_tick, on_interrupt=store.flush, is_built=is_built)
+
         with _terminations_as_interrupts():
             try:
-                executor.run(jobs, WORK, on_event=on_event, on_tick=on_tick, on_interrupt=store.flush, is_built=is_built)
+                run(tuning)
+                store.flush()
+                chosen |= _choices(store, planned)
+                run([trial for trial in final if not trial.tuning or trial.tuning in chosen])
             except KeyboardInterrupt:
                 return True
+        if waiting := sum(bool(trial.tuning) and trial.tuning not in chosen for trial in final):
+            progress.say(f"{waiting} cells wait for tuning trials that their machine has lost; the same command runs them anew")
     return False
+
+
+def _choices(store: Store, planned: Planned) -> dict[tuple[str, ...], Choice]:
+    return choices(planned.plan.trials, store.rows, planned.results, planned.registry)
 
 
 @contextmanager
@@ -326,13 +351,14 @@ def _report(planned: Planned) -> str:
 
 
 def _debug(planned: Planned, say: Any) -> ExitCode:
-    """One cell in this process, its exceptions raised here; nothing is stored in the ledger."""
+    """One cell in this process with its own settings, its exceptions raised here; nothing is stored in the ledger."""
     from bench.trial.run import run as run_trial
 
-    trial = next((trial for trial in planned.plan.trials if not trial.skip), None)
+    runnable = [trial for trial in planned.plan.trials if not trial.skip]
+    trial = next((trial for trial in runnable if trial.configuration is None), None)
     if trial is None:
         raise UsageError("every selected cell is skipped, so there is nothing to debug; see bench plan")
-    say(f"debugging {trial.arm} on {trial.task_distribution.label}, replicate {trial.replicate}, trial {trial.trial_id}")
+    say(f"debugging {trial.arm} on {trial.place}, replicate {trial.replicate}, trial {trial.trial_id}")
     folder = planned.results / "debug"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.errors import ContractError
+from bench.game.regularised import unregularised
 
 STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
 """Are we inside the engine's vmap?"""
@@ -37,7 +38,8 @@ class Critic:
     def input_gradient(self, x: Tensor) -> Tensor:
         """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order.
 
-        Logits of a sample must not depend on other samples, or this is not a per-sample gradient.
+        Logits of a sample must not depend on other samples, or this is not a per-sample gradient. Layers run without what
+        regularisers do to their outputs, so it is the gradient of the network itself.
         """
         names = list(self.weights)
 
@@ -45,10 +47,11 @@ class Critic:
             output: Tensor = functional_call(self.module, dict(zip(names, tensors, strict=True)), (x,))
             return output.flatten()
 
-        if STACKED.get():
-            gradient: Tensor = _InputGradient.apply(logits, x, *self.weights.values())  # type: ignore[no-untyped-call]
-            return gradient
-        return _input_gradient(logits, x, *self.weights.values())
+        with unregularised():
+            if STACKED.get():
+                gradient: Tensor = _InputGradient.apply(logits, x, *self.weights.values())  # type: ignore[no-untyped-call]
+                return gradient
+            return _input_gradient(logits, x, *self.weights.values())
 
 
 def alias(tensor: Tensor) -> Tensor:

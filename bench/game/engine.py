@@ -10,22 +10,28 @@ Notation: theta = meta, phi = params (what adaptation changes), L_p = loss of pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import register_multi_grad_hook
 
 from bench.errors import ContractError
 from bench.game.checks import check_module, explain, same_shape
 from bench.game.critic import STACKED, alias
 from bench.game.draws import Draws
+from bench.game.recompute import recomputed
+from bench.game.regularised import Regularised
 from bench.trees import Path, Tree, leaves, rebuild, tree_map
 
 Order = int
 """1: inner gradients are constants of the meta-gradient; 2: they are differentiated through."""
+
+REMEMBERED = 10
+"""Second-order rollouts of more steps than this recompute each step in the backward pass instead of keeping its graph."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +61,58 @@ class Engine:
         adaptation_steps: the protocol's number of adaptation steps in meta-training.
         state: state of scope meta of the game's components; every rollout of an outer step starts from
             one value, the mean over tasks of the end values is the next one.
+        inner: inner states that a learner carries from one outer step to the next in the same way (``inner_state``).
         watched: None, or a dict that receives the latest "loss.<player>", "gradient_norm.<player>" (root mean square over
             tasks) and their "meta_" counterparts.
-        gradient_evaluations: gradients of one player's loss on one task's batch; pulling a meta-gradient
-            back through a second-order inner step counts as one more each.
+        gradient_evaluations: derivatives taken of one player's loss on one task's batch (or of one task's samples); pulling a
+            derivative back through a second-order inner gradient counts as one more. Each is counted where it happens.
         samples_seen: real samples that entered a loss.
     """
 
     def __init__(
-        self, game: Any, learner: Any, *, adaptation_steps: int = 5, vectorise: bool = True, task_chunk: int | None = None
+        self,
+        game: Any,
+        learner: Any,
+        *,
+        regularisers: Mapping[str, Any] | None = None,
+        augmentations: Sequence[Any] = (),
+        adaptation_steps: int = 5,
+        vectorise: bool = True,
+        task_chunk: int | None = None,
+        remember: int = REMEMBERED,
+        training: bool = True,
     ) -> None:
         self.game, self.learner, self.adaptation_steps = game, learner, adaptation_steps
         self.players: tuple[str, ...] = game.players
         self.modules: Mapping[str, nn.Module] = game.modules
-        self.vectorise, self.task_chunk = vectorise, task_chunk
+        self.vectorise, self.task_chunk, self.remember = vectorise, task_chunk, remember
+        self.regularisers, self.augmentations = dict(regularisers or {}), tuple(augmentations)
         self.gradient_evaluations = 0
         self.samples_seen = 0
         self.state: Tree = game.state()
+        self.inner: Tree = {}
         self.watched: dict[str, float] | None = None  # a dict: fill it with losses and gradient norms
-        self._ends: list[Tree] = []
-        self._differentiable = 0  # inner gradients of order 2 since the last meta-gradient began
+        self._regularised = Regularised(self.regularisers, game, training)
+        self._carries = getattr(learner, "inner_state", "reset") == "carried"
+        self._ends: list[Tree] | None = None  # what the rollouts of the outer step under way ended with
+        self._adapting = False
         for player, module in game.modules.items():
             check_module(player, module)
         inside = [layer for module in game.modules.values() for layer in module.modules()]
         self._buffers = [(layer, name, buffer) for layer in inside for name, buffer in layer.named_buffers(recurse=False)]
+
+    def init(self, rng: torch.Generator) -> Tree:
+        """Meta parameters before the first outer step: the learner's, and what the regularisers own."""
+        return self._regularised.init(rng, self.learner.init(rng, self.game))
+
+    @property
+    def carried(self) -> Tree:
+        """What one outer step hands to the next beside ``meta``: part of a checkpoint, and what held-out tasks start from."""
+        return {"state": self.state, "inner": self.inner}
+
+    @carried.setter
+    def carried(self, carried: Tree) -> None:
+        self.state, self.inner = carried.get("state", {}), carried.get("inner", {})
 
     # ---- mapping single-task functions over tasks
     def map(self, author: str, f: Callable[..., Tree], *stacked: Tree) -> Tree:
@@ -113,7 +147,11 @@ class Engine:
         author = f"{type(self.game).__name__}.losses"
 
         def one(params: Tree, batch: Tree, state: Tree, key: Tensor) -> tuple[dict[str, Tensor], Tree]:
-            values, after = self.game.losses(self.learner.weights(meta, params), batch, players, state, draws.of(key))
+            own = draws.of(key)
+            weights = self._regularised.weights(meta, self.learner.weights(meta, params), own)
+            with self._regularised.during(meta, own, adapting=self._adapting) as penalties:
+                values, after = self.game.losses(weights, batch, players, state, own)
+            values = {player: value + penalties[player] if player in penalties else value for player, value in values.items()}
             for player, value in values.items():
                 if value.ndim:
                     raise ContractError(
@@ -133,7 +171,12 @@ class Engine:
                         "a network changed its buffers in forward, which leaks between tasks; keep state in the component's `state`"
                     )
         self.samples_seen += len(draws.key) * batch["x"].shape[1] if "x" in batch else 0
-        return result
+        values, state = result
+        # Fresh nodes, since a player's loss may be made from another's.
+        values = {player: value.view_as(value) for player, value in values.items()}
+        for value in values.values():
+            self._charge([value], len(draws.key))
+        return values, state
 
     def gradients(
         self, meta: Tree, params: Tree, batch: Tree, state: Tree, draws: Draws, players: tuple[str, ...], order: Order
@@ -162,27 +205,33 @@ class Engine:
                     raise ContractError(f"the {player}'s loss does not depend on anything the learner adapts")
                 filled = (torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(own, raw, strict=True))
                 grads[player] = rebuild(params[player], filled)
+                self._charge([grad for grad in raw if grad is not None], len(draws.key))
         self._watch("", losses, grads)
-        self.gradient_evaluations += len(draws.key) * len(players)
-        self._differentiable += len(draws.key) * len(players) if order == 2 else 0
         return grads, tree_map(torch.detach, state) if order == 1 else state
 
     def vjp(self, meta: Tree, params: Tree, batch: Tree, state: Tree, draws: Draws, cotangent: Tree) -> Tree:
         """J^T v per task, J = d(dL_p/dphi_p)_p/dphi the game's Jacobian, which is never symmetric for a GAN."""
+        own, field = self._field(meta, params, batch, state, draws)
+        return rebuild(params, iter(_pulled(field, own, [leaf for _, leaf in leaves(cotangent)])))
+
+    def jvp(self, meta: Tree, params: Tree, batch: Tree, state: Tree, draws: Draws, tangent: Tree) -> Tree:
+        """J v per task: J^T u is linear in u, so its derivative with respect to u, pulled back along v, is J v."""
+        own, field = self._field(meta, params, batch, state, draws)
+        probe = [torch.zeros_like(leaf, requires_grad=True) for leaf in field]
+        pulled = _pulled(field, own, probe, create_graph=True)
+        return rebuild(params, iter(_pulled(pulled, probe, [leaf for _, leaf in leaves(tangent)])))
+
+    def _field(self, meta: Tree, params: Tree, batch: Tree, state: Tree, draws: Draws) -> tuple[list[Tensor], list[Tensor]]:
+        """Leaves of fresh params, and of (dL_p/dphi_p)_p as a function of them."""
         params = tree_map(lambda leaf: leaf.detach().requires_grad_(), params)
         field, _ = self.gradients(meta, params, batch, state, draws, self.players, order=2)
-        own = [leaf for _, leaf in leaves(params)]
-        pulled = torch.autograd.grad(
-            [leaf for _, leaf in leaves(field)], own, [leaf for _, leaf in leaves(cotangent)], materialize_grads=True
-        )
-        return rebuild(params, iter(pulled))
+        return [leaf for _, leaf in leaves(params)], [leaf for _, leaf in leaves(field)]
 
     def query_gradients(self, meta: Tree, end: Rollout, batch: Tree, draws: Draws) -> Tree:
         """{player: dL_player/dphi over ALL adapted params}: right-hand sides of implicit methods."""
         params = tree_map(lambda leaf: leaf.detach().requires_grad_(), end.params)
         losses, _ = self.losses(meta, params, batch, end.state, draws)
         own = [leaf for _, leaf in leaves(params)]
-        self.gradient_evaluations += len(draws.key) * len(losses)
         return {
             player: rebuild(params, iter(torch.autograd.grad(loss.sum(), own, retain_graph=True, materialize_grads=True)))
             for player, loss in losses.items()
@@ -208,6 +257,9 @@ class Engine:
             return start
 
         params, inner = self.map(f"{self._name}.begin", one, support, draws.key)
+        if self._carries and self.inner:
+            # Shaped like a fresh one: a checkpoint does not keep branches without tensors.
+            inner = rebuild(inner, (leaf.expand(len(draws.key), *leaf.shape) for _, leaf in leaves(self.inner)))
         state = tree_map(lambda leaf: leaf.expand(len(draws.key), *leaf.shape), self.state)
         return Rollout(params, {player: inner.get(player, {}) for player in params}, state, [params], 0)
 
@@ -230,50 +282,144 @@ class Engine:
         end = start or self.begin(meta, episodes["support"], draws)
         params, inner, state, path = end.params, end.inner, end.state, [end.params]
         for k in range(end.steps, end.steps + steps):
-            params, inner, state = self._step(meta, k, params, inner, state, episodes[part], draws.at(part), players or self.players, order)
+            step = partial(self._step, k, draws=draws.at(part), players=players or self.players)
+            before = {"meta": meta, "params": params, "inner": inner, "state": state, "batch": episodes[part]}
+            after = recomputed(self._counted_once(step), before) if order == 2 and steps > self.remember else step(before, order)
+            params, inner, state = after["params"], after["inner"], after["state"]
             path.append(params)
-        self._ends.append(tree_map(torch.detach, state))
+        if self._ends is not None:
+            self._ends.append(tree_map(torch.detach, {"state": state, "inner": inner if self._carries else {}}))
         return Rollout(params, inner, state, path, end.steps + steps)
 
-    def _step(
-        self, meta: Tree, k: int, params: Tree, inner: Tree, state: Tree, batch: Tree, draws: Draws, players: tuple[str, ...], order: Order
-    ) -> tuple[Tree, Tree, Tree]:
+    def _step(self, k: int, before: Tree, order: Order, *, draws: Draws, players: tuple[str, ...]) -> Tree:
         """One round of the game: every group of the schedule moves once, its players simultaneously."""
-        params, inner = dict(params), dict(inner)
+        meta, params, inner, state = before["meta"], dict(before["params"]), dict(before["inner"]), before["state"]
         author = f"{self._name}.update"
+        batch = self._augmented_support(before["batch"], draws.at(k, "augmentation"))
         for turn, group in enumerate(self.game.schedule):
             movers = tuple(player for player in group if player in params and player in players)
             if not movers:
                 continue
-            grads, state = self.gradients(meta, params, batch, state, draws.at(k, turn), movers, order)
+            self._adapting = True
+            try:
+                grads, state = self.gradients(meta, params, batch, state, draws.at(k, turn), movers, order)
+            finally:
+                self._adapting = False
             for player in movers:
                 move = partial(self.learner.update, meta, player, k)
                 moved = self.map(author, move, params[player], grads[player], inner[player], batch)
                 params[player], inner[player] = same_shape(author, (params[player], inner[player]), moved)
-        return params, inner, state
+        return {"params": params, "inner": inner, "state": state}
+
+    def _counted_once(self, step: Callable[[Tree, Order], Tree]) -> Callable[[Tree, Order], Tree]:
+        """``step`` whose costs are those of a remembered second-order step, however often it is done."""
+
+        def counted(before: Tree, order: Order) -> Tree:
+            if order == 1:
+                return step(before, order)
+            spent = self.gradient_evaluations, self.samples_seen, self.watched
+            self.watched = None
+            after = step(before, order)
+            self.gradient_evaluations, self.samples_seen, self.watched = spent
+            return after
+
+        return counted
+
+    def _augmented_support(self, batch: Tree, draws: Draws) -> Tree:
+        """Each adaptation step sees the support through fresh transforms of the augmentations that act on it."""
+        for number, augmentation in enumerate(self.augmentations):
+            if hasattr(augmentation, "augment_support"):
+
+                def one(batch: Tree, key: Tensor, augmentation: Any = augmentation, number: int = number) -> Tree:
+                    return augmentation.augment_support(batch, draws.at(number).of(key))
+
+                batch = self.map(f"{type(augmentation).__name__}.augment_support", one, batch, draws.key)
+        return batch
 
     def sample(self, meta: Tree, end: Rollout, n: int, draws: Draws, batch: Tree) -> Tensor:
-        """Samples of every task, [T, n, ...], from the parameters that the learner deploys (an average, say)."""
+        """Samples of every task, [T, n, ...], from the parameters that the learner deploys (an average, say); differentiable."""
 
         def one(params: Tree, inner: Tree, batch: Tree, key: Tensor) -> Tensor:
             if hasattr(self.learner, "deploy"):
                 params = self.learner.deploy(meta, params, inner)
-            drawn: Tensor = self.game.sample(self.learner.weights(meta, params), batch, n, draws.of(key))
+            own = draws.of(key)
+            with self._regularised.during(meta, own, adapting=False):
+                drawn: Tensor = self.game.sample(self.learner.weights(meta, params), batch, n, own)
             return drawn
 
-        with torch.no_grad():
-            samples: Tensor = self.map(f"{type(self.game).__name__}.sample", one, end.params, end.inner, batch, draws.key)
+        samples: Tensor = self.map(f"{type(self.game).__name__}.sample", one, end.params, end.inner, batch, draws.key)
+        self._charge([samples], len(draws.key))
         return samples
 
     # ---- the outer step
     def outer_step(self, meta: Tree, episodes: Tree, outer: Any, draws: Draws) -> tuple[Tree, Tree]:
         """One ``meta_update``; every rollout in it starts from one state, the mean of their ends is the next one."""
+        episodes = self._augmented_tasks(episodes, draws.at("augmentation"))
+        outer.added = self._terms(meta, episodes, draws)
         self._ends = []
         meta, log = self.learner.meta_update(meta, self, episodes, outer, draws)
         if self._ends:
-            self.state = tree_map(lambda *ends: torch.cat(ends).mean(0), *self._ends)
-        self._ends = []
+            ends = tree_map(lambda *ends: torch.cat(ends).mean(0), *self._ends)
+            self.carried = ends
+        self._ends = None
         return tree_map(torch.detach, meta), log
+
+    def _augmented_tasks(self, episodes: Tree, draws: Draws) -> Tree:
+        """Meta-training sees each task through one draw of the augmentations that act on whole tasks."""
+        for number, augmentation in enumerate(self.augmentations):
+            if hasattr(augmentation, "augment_task"):
+
+                def one(episode: Tree, key: Tensor, augmentation: Any = augmentation, number: int = number) -> Tree:
+                    return augmentation.augment_task(episode, draws.at(number).of(key))
+
+                episodes = self.map(f"{type(augmentation).__name__}.augment_task", one, episodes, draws.key)
+        return episodes
+
+    def _terms(self, meta: Tree, episodes: Tree, draws: Draws) -> Tree:
+        """Gradient of what the regularisers add to the meta-objective, a tree like meta; ``{}`` where they add nothing."""
+        owners = [(name, one) for name, one in self.regularisers.items() if hasattr(one, "term")]
+        if not owners:
+            return {}
+        fresh = _fresh(meta)
+        total = {path: torch.zeros_like(leaf) for path, leaf in leaves(fresh)}
+        for name, regulariser in owners:
+            values = regulariser.term(fresh.get(name, {}), fresh, self, episodes, draws.at(name))
+            for player, value in values.items():
+                self._pull_back(value, fresh, {path: self.owner(path) for path in total}, player, total, retain=player != list(values)[-1])
+        return rebuild(meta, iter(total.values()))
+
+    @staticmethod
+    def _pull_back(
+        value: Tensor, fresh: Tree, owner: Mapping[Path, str | None], player: str, total: dict[Path, Tensor], *, retain: bool
+    ) -> None:
+        """Add to ``total`` the gradient of a scalar with respect to the leaves that ``player`` owns ("all": whoever owns them)."""
+        mine = [(path, leaf) for path, leaf in leaves(fresh) if leaf.requires_grad and owner[path] and player in (owner[path], "all")]
+        grads = torch.autograd.grad(value, [leaf for _, leaf in mine], materialize_grads=True, retain_graph=retain)
+        for (path, _), grad in zip(mine, grads, strict=True):
+            total[path] += grad
+
+    def _chunks(self, episodes: Tree, draws: Draws, size: int | None) -> Iterator[tuple[Tree, Draws]]:
+        """The tasks of an outer step, ``size`` at a time (None: all)."""
+        tasks = len(draws.key)
+        for rows in torch.split(torch.arange(tasks), size or tasks):
+            yield tree_map(lambda leaf, rows=rows: leaf[rows], episodes), draws.of(draws.key[rows])
+
+    def mean_over_tasks(self, of: Callable[[Tree, Draws], Tree], meta: Tree, episodes: Tree, draws: Draws) -> Tree:
+        """Mean over the tasks of an outer step of ``of(chunk, draws) -> tree of [T, ...]``, a pseudo-gradient; chunk by chunk.
+
+        Regularisers that adjust each task's gradient act before the mean.
+        """
+        total: Tree = None
+        for chunk, own in self._chunks(episodes, draws, self.task_chunk):
+            stacked = of(chunk, own)
+            for name, regulariser in self._task_adjusters():
+                stacked = self.map(f"{name}.adjust_task_gradient", partial(regulariser.adjust_task_gradient, meta), stacked)
+            part = tree_map(lambda leaf: leaf.sum(0) / len(draws.key), stacked)
+            total = part if total is None else tree_map(torch.add, total, part)
+        return total
+
+    def _task_adjusters(self) -> list[tuple[str, Any]]:
+        return [(name, one) for name, one in self.regularisers.items() if hasattr(one, "adjust_task_gradient")]
 
     def meta_gradient(
         self,
@@ -298,31 +444,31 @@ class Engine:
         Raises:
             ContractError: an objective of the wrong shape, or one that does not depend on meta.
         """
-        fresh = tree_map(lambda leaf: leaf.detach().requires_grad_(leaf.is_floating_point()), meta)
-        owner = {path: (wrt or self.owner)(path) for path, _ in leaves(fresh)}
+        fresh = _fresh(meta)
+        owner = {path: (self.owner if wrt is None or path[0] in self.regularisers else wrt)(path) for path, _ in leaves(fresh)}
         total = {path: torch.zeros_like(leaf) for path, leaf in leaves(fresh)}
-        tasks = len(draws.key)
+        tasks, adjusters = len(draws.key), self._task_adjusters()
         log: dict[str, list[Tensor]] = {}
-        for rows in torch.split(torch.arange(tasks), self.task_chunk or tasks):
-            chunk = tree_map(lambda leaf, rows=rows: leaf[rows], episodes)
-            self._differentiable = 0
-            values = objective(fresh, chunk, draws.of(draws.key[rows]))
+        for chunk, own in self._chunks(episodes, draws, 1 if adjusters else self.task_chunk):
+            values = objective(fresh, chunk, own)
             parts: dict[str, Tensor] = dict(values) if isinstance(values, Mapping) else {"all": values}
+            chunk_total = {path: torch.zeros_like(leaf) for path, leaf in leaves(fresh)} if adjusters else total
             for player, value in parts.items():
-                if value.shape != (len(rows),):
-                    raise ContractError(f"objective of {player!r} must give one value per task, [{len(rows)}], got {list(value.shape)}")
+                if value.shape != own.key.shape:
+                    raise ContractError(
+                        f"objective of {player!r} must give one value per task, {list(own.key.shape)}, got {list(value.shape)}"
+                    )
                 if not value.requires_grad:
                     raise ContractError(f"objective of {player!r} does not depend on meta: was a derivative stopped (no_grad, detach)?")
-                mine = [
-                    (path, leaf) for path, leaf in leaves(fresh) if leaf.requires_grad and owner[path] and player in (owner[path], "all")
-                ]
-                grads = torch.autograd.grad(
-                    value.sum() / tasks, [leaf for _, leaf in mine], materialize_grads=True, retain_graph=player != list(parts)[-1]
-                )
-                for (path, _), grad in zip(mine, grads, strict=True):
-                    total[path] += grad
+                scaled = value.sum() if adjusters else value.sum() / tasks
+                self._pull_back(scaled, fresh, owner, player, chunk_total, retain=player != list(parts)[-1])
                 log.setdefault(player, []).append(value.detach())
-                self.gradient_evaluations += len(rows) + self._differentiable
+            if adjusters:
+                adjusted = rebuild(meta, iter(chunk_total.values()))
+                for _, regulariser in adjusters:
+                    adjusted = regulariser.adjust_task_gradient(meta, adjusted)
+                for path, leaf in leaves(adjusted):
+                    total[path] += leaf / tasks
         gradient, seen = rebuild(meta, iter(total.values())), {player: torch.cat(values) for player, values in log.items()}
         owned = {player: {".".join(path): total[path] for path in total if owner[path] == player} for player in self.players}
         self._watch("meta_", seen, owned)
@@ -341,6 +487,16 @@ class Engine:
             raise ContractError(f"meta leaf {'.'.join(path)}: put a player's name in its path, or tell meta_gradient its owner with wrt=")
         return owners[0]
 
+    def _charge(self, tensors: Sequence[Tensor], evaluations: int) -> None:
+        """Count ``evaluations`` whenever a derivative is pulled back through any of ``tensors``."""
+        live = [tensor for tensor in tensors if tensor.requires_grad]
+
+        def charge(_: Tensor) -> None:
+            self.gradient_evaluations += evaluations
+
+        if live:
+            register_multi_grad_hook(live, charge, mode="any")
+
     def _watch(self, prefix: str, losses: Mapping[str, Tensor], grads: Tree) -> None:
         """Keep the latest mean losses, and gradient norms of a task, where someone asked for them."""
         if self.watched is None:
@@ -354,6 +510,22 @@ class Engine:
     @property
     def _name(self) -> str:
         return type(self.learner).__name__
+
+
+def _fresh(meta: Tree) -> Tree:
+    """``meta`` as leaves of a new graph."""
+    return tree_map(lambda leaf: leaf.detach().requires_grad_(leaf.is_floating_point()), meta)
+
+
+def _pulled(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Sum of the outputs' derivatives along their cotangents; constant outputs, such as a critic's bias may give, add nothing."""
+    live = [(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True) if output.requires_grad]
+    if not live:
+        return tuple(torch.zeros_like(leaf) for leaf in inputs)
+    variable, along = zip(*live, strict=True)
+    return torch.autograd.grad(variable, inputs, along, create_graph=create_graph, materialize_grads=True)
 
 
 def _stack(ones: list[Tree]) -> Tree:

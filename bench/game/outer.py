@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import torch
 
 from bench.contracts import rate_of
 from bench.errors import ContractError
-from bench.trees import Tree, leaves, rebuild
+from bench.trees import Tree, leaves, rebuild, tree_map
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1.0 - progress,
     "late-linear": lambda progress: min(1.0, 2.0 * (1.0 - progress)),
+    "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
 }
-"""Factor on the outer learning rate by progress in [0, 1]; late-linear decays over the second half."""
+"""Factor on the outer learning rate by progress in [0, 1]; late-linear decays over the second half, cosine after MAML++."""
 
 
 class Outer:
@@ -24,14 +28,16 @@ class Outer:
         step: outer steps done.
         progress: share of the budget that is spent, in [0, 1).
         state: the outer optimiser's state, a tree; part of a checkpoint.
+        added: gradient of what regularisers add to the meta-objective of this outer step, by meta's top-level names.
     """
 
-    def __init__(self, learner: Any, regularisers: Sequence[Any] = ()) -> None:
+    def __init__(self, learner: Any, regularisers: Iterable[Any] = ()) -> None:
         self.step = 0
         self.progress = 0.0
         self.state: Tree = {}
+        self.added: Tree = {}
         self._learner = learner
-        self._regularisers = regularisers
+        self._regularisers = tuple(regularisers)
         self._schedule = SCHEDULES[getattr(learner, "outer_schedule", "constant")]
 
     def descend(self, meta: Tree, gradient: Tree) -> Tree:
@@ -46,6 +52,8 @@ class Outer:
         unknown = gradient.keys() - meta.keys()
         if unknown:
             raise ContractError(f"the meta-gradient names {', '.join(sorted(unknown))}, which meta has not")
+        for name, extra in self.added.items():
+            gradient = {**gradient, name: tree_map(torch.add, gradient[name], extra) if name in gradient else extra}
         before = {name: meta[name] for name in gradient}
         for regulariser in self._regularisers:
             if hasattr(regulariser, "adjust_gradient"):

@@ -9,19 +9,37 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
 
 from bench.errors import SuiteError
+from bench.grid.tuning import configurations
 from bench.registry.registry import Registry
 from bench.suite.components import set_label
 from bench.suite.locations import with_absolute_locations, without_locations
-from bench.suite.model import CONTROLS, Component, Suite, arm_name
+from bench.suite.model import CONTROLS, PRIVILEGED, Component, Suite, arm_name, transfer_name
 
 (SHUFFLED,) = CONTROLS
+TUNING_REPLICATE = -1  # of every tuning trial: meta-train tasks, initialisation and warm start that no other cell has
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Where a cell is measured, if not on the task distribution that it is meta-trained and validated on.
+
+    Attributes:
+        metrics: those that are defined there.
+        features_key: names its feature extractor: what is measured by does not depend on what was trained on.
+        training_key: names the meta-training, which cells that differ in nothing but this share.
+    """
+
+    task_distribution: Component
+    metrics: tuple[Component, ...]
+    features_key: str = ""
+    training_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,10 @@ class Trial:
     Attributes:
         arm: name of the line in tables and figures.
         skip: why the cell cannot be run; empty where it can.
+        configuration: number of the configuration that a tuning trial tries; None for the cells that the question is about.
+        tuning: ids of the tuning trials that choose the cell's settings, in the order of their configurations; empty where there is
+            nothing to choose but the checkpoint; None where the suite does not tune, and in tuning trials.
+        transfer: where it is measured; None for meta-test tasks of its own task distribution.
         warm_key: names the joint phase that this cell shares with others; empty where it has none.
         features_key: names the feature extractor that this cell shares with others.
         trial_id, lineage_id: content hashes with and without the budget.
@@ -54,12 +76,32 @@ class Trial:
     budget: Mapping[str, Any]  # {"axis", "amount", "warm_start": {"learner": component, "amount"} | None}
     protocol: Mapping[str, Any]
     device: str
+    transfer: Transfer | None = None
     arm: str = ""
     skip: str = ""
+    configuration: int | None = None
+    tuning: tuple[str, ...] | None = None
     warm_key: str = ""
     features_key: str = ""
     trial_id: str = ""
     lineage_id: str = ""
+
+    @property
+    def place(self) -> str:
+        """Display name of where it learns and is measured: ``glyphs``, or ``glyphs -> omniglot``."""
+        own = self.task_distribution.label
+        return own if self.transfer is None else transfer_name(own, self.transfer.task_distribution.label)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of the artefacts that it shares with other cells."""
+        elsewhere = (self.transfer.features_key, self.transfer.training_key) if self.transfer else ()
+        return tuple(dict.fromkeys(key for key in (self.features_key, self.warm_key, *elsewhere) if key))
+
+    @property
+    def tunes(self) -> bool:
+        """Whether it belongs to a suite that tunes, so that its checkpoint is chosen on meta-val."""
+        return self.tuning is not None or self.configuration is not None
 
     def cell(self) -> dict[str, Any]:
         """The columns by which tables tell cells apart."""
@@ -67,7 +109,7 @@ class Trial:
             "suite": self.suite,
             "arm": self.arm,
             "game": self.game.label,
-            "task_distribution": self.task_distribution.label,
+            "task_distribution": self.place,
             "network": self.network.label,
             "gan_loss": self.gan_loss.label if self.gan_loss else "",
             "meta_learner": self.meta_learner.label,
@@ -75,6 +117,8 @@ class Trial:
             "augmentations": set_label(self.augmentations),
             "control": self.control,
             "replicate": self.replicate,
+            "shots": self.protocol["shots"],
+            **({} if self.configuration is None else {"configuration": self.configuration}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,41 +137,55 @@ class Trial:
         fields: dict[str, Any] = {key: value for key, value in data.items() if key not in (*single, *several)}
         fields |= {key: component(data[key]) for key in single}
         fields |= {key: tuple(component(value) for value in data[key]) for key in several}
+        fields["tuning"] = None if data["tuning"] is None else tuple(data["tuning"])
+        if transfer := data.get("transfer"):
+            there = {**transfer, "task_distribution": component(transfer["task_distribution"])}
+            fields["transfer"] = Transfer(**{**there, "metrics": tuple(component(value) for value in transfer["metrics"])})
         return cls(**fields)
 
 
 def expand(suite: Suite, registry: Registry, *, device: str = "cpu") -> list[Trial]:
     """Every cell of the suite, the ones that cannot be run included with their reason.
 
-    Order: replicates outermost, so that an interrupted run has whole replicates of everything first.
+    Order: tuning trials, which the others need, then replicates outermost, so that an interrupted run has whole replicates of
+    everything first.
 
     Raises:
-        SuiteError: two cells would have the same numbers under different labels.
+        SuiteError: two cells would have the same numbers under different labels, or an arm cannot be tuned.
         DataError: a task distribution's data are missing.
     """
     trials: dict[str, Trial] = {}
     for distribution in suite.task_distributions:
         effective = suite.for_distribution(distribution.label)
         located = with_absolute_locations(distribution, registry)
-        for replicate in range(suite.replicates):
-            for trial in _cells(effective, located, replicate, registry, device):
-                finished = _identified(trial, registry)
+        for trial in _cells(effective, located, registry, device):
+            tuning = [_identified(one, registry) for one in _tuning_trials(trial, effective, registry)]
+            chosen_by = tuple(one.trial_id for one in tuning) if suite.tuning and not trial.skip else None
+            final = (replace(trial, replicate=number, tuning=chosen_by) for number in range(suite.replicates))
+            for finished in (*tuning, *(_identified(one, registry) for one in final)):
                 first = trials.setdefault(finished.trial_id, finished)
                 if first.cell() != finished.cell():
-                    told = [f"{one.arm} on {one.task_distribution.label}, {one.network.label}" for one in (first, finished)]
+                    told = [f"{one.arm} on {one.place}, {one.network.label}" for one in (first, finished)]
                     raise SuiteError(f"two cells of this suite differ in nothing but labels: {told[0]}; {told[1]}; remove one of them")
     return sorted(trials.values(), key=lambda trial: trial.replicate)
 
 
-def _cells(suite: Suite, distribution: Component, replicate: int, registry: Registry, device: str) -> Iterator[Trial]:
-    """Controls stand beside the first set of regularisers and augmentations only, the one that the others vary."""
+def _cells(suite: Suite, distribution: Component, registry: Registry, device: str) -> Iterator[Trial]:
+    """The cells of one replicate; controls stand beside the first set of regularisers and augmentations only, which the others vary."""
     learners = [(learner, "") for learner in suite.meta_learners]
     learners += [
         (learner, control) for control, labels in suite.controls.items() for learner in suite.meta_learners if learner.label in labels
     ]
     plain = (suite.regularisers or ((),))[0], (suite.augmentations or ((),))[0]
-    for game, network, loss, regularisers, augmentations, (learner, control) in itertools.product(
-        suite.games, suite.networks, suite.gan_losses or (None,), suite.regularisers or ((),), suite.augmentations or ((),), learners
+    for transfer, protocol, game, network, loss, regularisers, augmentations, (learner, control) in itertools.product(
+        _transfers(suite, registry),
+        suite.protocol.by_shots(),
+        suite.games,
+        suite.networks,
+        suite.gan_losses or (None,),
+        suite.regularisers or ((),),
+        suite.augmentations or ((),),
+        learners,
     ):
         needs_loss = registry.component("games", game.name).attributes.get("needs_loss", True)
         if (loss is None and needs_loss) or (control and (regularisers, augmentations) != plain):
@@ -135,7 +193,7 @@ def _cells(suite: Suite, distribution: Component, replicate: int, registry: Regi
         trial = Trial(
             suite=suite.name,
             seed=suite.seed,
-            replicate=replicate,
+            replicate=0,
             game=game,
             task_distribution=distribution,
             network=network,
@@ -149,11 +207,62 @@ def _cells(suite: Suite, distribution: Component, replicate: int, registry: Regi
             primary_metric=suite.primary.metric,
             primary_step=suite.primary.adaptation_step,
             budget=_budget(suite, learner, registry),
-            protocol=suite.protocol.model_dump(mode="json"),
+            protocol=_validated(protocol) if suite.tuning else protocol,
             device=device,
+            transfer=transfer,
         )
-        trial = replace(trial, arm=arm_name(learner, (*regularisers, *augmentations), control))
-        yield replace(trial, skip=_excluded(suite, trial) or _misfit(trial, registry))
+        yield replace(trial, arm=_arm(trial, registry), skip=_excluded(suite, trial) or _misfit(trial, registry))
+
+
+def _arm(trial: Trial, registry: Registry) -> str:
+    """Display name of the arm, with the mark of one that adapts to the samples that it is judged by."""
+    name = arm_name(trial.meta_learner, (*trial.regularisers, *trial.augmentations), trial.control)
+    privileged = registry.component("meta_learners", trial.meta_learner.name).attributes.get("privileged", False)
+    return name + PRIVILEGED if privileged else name
+
+
+def _validated(protocol: dict[str, Any]) -> dict[str, Any]:
+    """``protocol`` with at least one validation during meta-training, to choose the checkpoint by."""
+    return {**protocol, "validations": max(1, protocol["validations"])}
+
+
+def _tuning_trials(trial: Trial, suite: Suite, registry: Registry) -> list[Trial]:
+    """One trial per configuration of an arm; none where the suite does not tune or there is nothing to choose.
+
+    They see no meta-test task and measure the primary metric only. A control has those of the arm that it stands beside.
+
+    Raises:
+        SuiteError: the arm cannot be tuned.
+    """
+    if suite.tuning is None or trial.skip:
+        return []
+    where = f"{trial.arm} on {trial.task_distribution.label}"
+    info = registry.component("meta_learners", trial.meta_learner.name)
+    judges = [one for one in trial.metrics if trial.primary_metric in registry.component("metrics", one.name).attributes["outputs"]]
+    if not judges:
+        raise SuiteError(
+            f"tuning: {where} cannot be tuned: its primary metric {trial.primary_metric!r} is not defined there; remove tuning, or the cell"
+        )
+    try:
+        space = info.attributes.get("space", {})
+        tried = configurations(trial.meta_learner, space, info.defaults, trials=suite.tuning.trials, seed=trial.seed)
+    except ValueError as error:
+        raise SuiteError(f"tuning: {where}: {error}") from error
+    for number, component in enumerate(tried):
+        for problem in registry.validate_parameters("meta_learners", component.name, component.parameters):
+            name = ".".join(map(str, problem.place))
+            raise SuiteError(f"tuning: {where}: configuration {number}: {name} {problem.message}; narrow the space")
+    steps = {"train": trial.protocol["adaptation_steps"]["train"], "test": [trial.primary_step]}
+    alone = replace(
+        trial,
+        replicate=TUNING_REPLICATE,
+        control="",
+        transfer=None,
+        metrics=tuple(judges[:1]),
+        protocol={**trial.protocol, "adaptation_steps": steps, "tasks": {**trial.protocol["tasks"], "meta_test": 0}},
+    )
+    alone = replace(alone, arm=_arm(alone, registry))
+    return [replace(alone, meta_learner=component, configuration=number) for number, component in enumerate(tried)] if tried[1:] else []
 
 
 def _budget(suite: Suite, learner: Component, registry: Registry) -> dict[str, Any]:
@@ -167,6 +276,12 @@ def _budget(suite: Suite, learner: Component, registry: Registry) -> dict[str, A
         # Test-time settings and the label do not touch the joint phase, so arms share it whatever they say.
         warm = {"learner": asdict(replace(component, test={}, label=component.name)), "amount": amount}
     return {"axis": suite.budget.axis, "amount": suite.budget.amount if trains else 0, "warm_start": warm}
+
+
+def _transfers(suite: Suite, registry: Registry) -> list[Transfer | None]:
+    """Where every cell is measured."""
+    there = [with_absolute_locations(distribution, registry) for distribution in suite.test_on]
+    return [Transfer(distribution, _fitting_metrics(suite, distribution, registry)) for distribution in there] or [None]
 
 
 def _fitting_metrics(suite: Suite, distribution: Component, registry: Registry) -> tuple[Component, ...]:
@@ -194,20 +309,56 @@ def _misfit(trial: Trial, registry: Registry) -> str:
         if kind not in kinds:
             return f"{component.name} takes samples of kind {', '.join(kinds)}, but {trial.task_distribution.name} has {kind}"
     players = registry.component("games", trial.game.name).attributes.get("roles", {})
-    trains = registry.component("meta_learners", trial.meta_learner.name).attributes.get("trains", True)
+    learner = registry.component("meta_learners", trial.meta_learner.name).attributes
+    if kind not in learner.get("kinds", (kind,)):
+        drawn = ", ".join(learner["kinds"])
+        return f"{trial.meta_learner.name} draws samples of kind {drawn}, but {trial.task_distribution.name} has {kind}"
+    beside = (*trial.regularisers, *trial.augmentations)
+    if beside and not learner.get("plays", True):
+        return f"{trial.meta_learner.name} plays no game, so {beside[0].name} changes nothing"
+    trains = learner.get("trains", True)
     for component in trial.regularisers:
         about = registry.component("regularisers", component.name).attributes
+        if about.get("needs_objective") and not learner.get("has_objective"):
+            return f"{component.name} is learned by a meta-gradient, and {trial.meta_learner.name} takes none"
         if about.get("acts_on") == "outer" and not trains:
             return f"{component.name} acts on the outer loop, which {trial.meta_learner.name} has not"
         if about.get("acts_on") == "player" and about.get("player") not in players:
             return f"{component.name} acts on the {about.get('player')}, which the game {trial.game.name} has not"
-    if trial.augmentations:  # rather than numbers without it under its name
-        return f"{trial.augmentations[0].name} is an augmentation, which no game applies"
+    for component in trial.augmentations:
+        about = registry.component("augmentations", component.name).attributes
+        if kind not in about.get("kinds", ()):
+            fitting = ", ".join(about.get("kinds", ()))
+            return f"{component.name} transforms samples of kind {fitting}, but {trial.task_distribution.name} has {kind}"
+        if about["acts_on"] == "task" and not trains:
+            return f"{component.name} acts on meta-training tasks, which {trial.meta_learner.name} has not"
     if trial.control and not trains:
         return f"{trial.meta_learner.name} does not train across tasks, so shuffled tasks change nothing"
-    if not trial.metrics:
-        return f"none of the suite's metrics is defined on {trial.task_distribution.name} ({kind})"
+    if trial.transfer and (reason := _untransferable(trial.task_distribution, trial.transfer.task_distribution, registry)):
+        return reason
+    measured = trial.transfer or trial
+    if not measured.metrics:
+        return f"none of the suite's metrics is defined on {measured.task_distribution.name} ({kind})"
     return ""
+
+
+def _untransferable(trained_on: Component, measured_on: Component, registry: Registry) -> str:
+    """Why what is meta-trained on one task distribution can't be measured on another; empty where it can."""
+    here, there = (registry.sample_spec(one.name, one.parameters) for one in (trained_on, measured_on))
+    if here == there:
+        return ""
+    return (
+        f"meta-trained on {trained_on.label} ({_spelled(here)}), it cannot be measured on {measured_on.label} ({_spelled(there)}); "
+        "choose hyperparameters with which their samples agree, such as an equal size"
+    )
+
+
+def _spelled(spec: Mapping[str, Any]) -> str:
+    """``image 1 x 16 x 16 in [-1, 1]``."""
+    shape = " x ".join(map(str, spec["shape"]))
+    span = "unbounded" if spec["low"] is None and spec["high"] is None else f"in [{spec['low']:g}, {spec['high']:g}]"
+    targets = f" with targets {' x '.join(map(str, spec['targets']))}" if spec["targets"] else ""
+    return f"{spec['kind']} {shape} {span}{targets}"
 
 
 def _excluded(suite: Suite, trial: Trial) -> str:
@@ -234,13 +385,19 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         test = {"test": component.test} if component.test else {}
         return [component.family, component.name, without_locations(component, registry), test, *_sources(component, registry)]
 
+    def data(distribution: Component) -> str:
+        return registry.data_hash("task_distributions", distribution.name, distribution.parameters)
+
+    def features(distribution: Component) -> str:
+        return "features-" + _hash([of(trial.feature_extractor), of(distribution), {**ground, "data": data(distribution)}])
+
     # Constants of the machine and of the harness: what else can change a number.
     ground = {
         "bench": registry.numeric_hash,
         "torch": _torch_minor(),
         "device": trial.device,
         "dtype": "float32",
-        "data": registry.data_hash("task_distributions", trial.task_distribution.name, trial.task_distribution.parameters),
+        "data": data(trial.task_distribution),
     }
     training = {
         **ground,
@@ -249,10 +406,10 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         "task_distribution": of(trial.task_distribution),
         "network": of(trial.network),
         "gan_loss": of(trial.gan_loss),
-        "protocol": {key: trial.protocol[key] for key in ("shots", "query", "task_batch", "task_chunk")},
+        "protocol": {key: trial.protocol[key] for key in ("shots", "drawn", "query", "task_batch", "task_chunk") if key in trial.protocol},
     }
     penalties = [c for c in trial.regularisers if registry.component("regularisers", c.name).attributes.get("acts_on") == "player"]
-    features_key = "features-" + _hash([of(trial.feature_extractor), of(trial.task_distribution), ground])
+    features_key = features(trial.task_distribution)
     warm_key = ""
     warm = trial.budget["warm_start"]
     if warm is not None:
@@ -266,14 +423,30 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         "regularisers": [of(component) for component in trial.regularisers],
         "augmentations": [of(component) for component in trial.augmentations],
         "control": trial.control,
-        "metrics": sorted((of(component) for component in trial.metrics), key=_hash),
+        "metrics": _unordered(trial.metrics, of),
         "features": features_key,
         "protocol": dict(trial.protocol),
         "primary": [trial.primary_metric, trial.primary_step],
         "warm": warm_key,
+        "configuration": trial.configuration,
     }
-    amount = {"axis": trial.budget["axis"], "amount": trial.budget["amount"]}
-    return replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), warm_key=warm_key, features_key=features_key)
+    # The ids of the tuning trials stand for everything that can change what they choose.
+    amount = {"axis": trial.budget["axis"], "amount": trial.budget["amount"], "tuning": trial.tuning}
+    identified = replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), warm_key=warm_key, features_key=features_key)
+    if trial.transfer is None:
+        return identified
+    elsewhere = trial.transfer.task_distribution
+    training_key = "training-" + identified.trial_id  # the cell without a transfer; measured on its own distribution, it is that cell
+    transfer = replace(trial.transfer, features_key=features(elsewhere), training_key=training_key)
+    if of(elsewhere) == of(trial.task_distribution):
+        return replace(identified, transfer=transfer)
+    lineage |= {"measured_on": [of(elsewhere), data(elsewhere), _unordered(transfer.metrics, of)]}
+    return replace(identified, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), transfer=transfer)
+
+
+def _unordered(metrics: tuple[Component, ...], of: Callable[[Component], Any]) -> list[Any]:
+    """Their identities in an order that does not depend on the suite's."""
+    return sorted((of(component) for component in metrics), key=_hash)
 
 
 @cache

@@ -14,20 +14,28 @@ TOKEN = re.compile(r"(?!(?:and|or|not)\()[^\s()]+\([^()]*\)|[^\s()]+|[()]")
 def select(trials: list[Trial], expression: str) -> list[Trial]:
     """Cells whose labels match ``expression``: words joined by ``and``, ``or``, ``not`` and brackets, as in pytest's -k.
 
+    A word is part of a label, or spells a number out: ``shots=5``, ``replicate=0``.
+    The tuning trials that choose the settings of a cell come with it.
+
     Raises:
         NothingSelectedError: no cell matches.
         UsageError: the expression cannot be read.
     """
-    chosen = [trial for trial in trials if _matches(expression, " ".join(str(value) for value in trial.cell().values()).lower())]
+    final = [trial for trial in trials if trial.configuration is None]
+    chosen = [trial for trial in final if _matches(expression, trial)]
     if not chosen:
-        arms = sorted({trial.arm for trial in trials})
-        raise NothingSelectedError(f"-k {expression!r} selects none of {len(trials)} cells; arms: {', '.join(arms)}")
-    return chosen
+        arms = sorted({trial.arm for trial in final})
+        raise NothingSelectedError(f"-k {expression!r} selects none of {len(final)} cells; arms: {', '.join(arms)}")
+    wanted = {trial.trial_id for trial in chosen}.union(*(trial.tuning or () for trial in chosen))
+    return [trial for trial in trials if trial.trial_id in wanted]
 
 
-def _matches(expression: str, text: str) -> bool:
-    """Evaluate a -k expression by recursive descent; words are substrings of ``text``."""
+def _matches(expression: str, trial: Trial) -> bool:
+    """Evaluate a -k expression by recursive descent."""
     tokens = TOKEN.findall(expression.lower())
+    cell = trial.cell()
+    text = " ".join(value for value in cell.values() if isinstance(value, str)).lower()
+    numbers = {f"{name}={value}" for name, value in cell.items() if isinstance(value, int)}
 
     def either() -> bool:
         value = both()
@@ -56,7 +64,7 @@ def _matches(expression: str, text: str) -> bool:
             if not tokens or tokens.pop(0) != ")":
                 raise UsageError(f"-k {expression!r}: a bracket is not closed")
             return value
-        return token in text
+        return token in text or token in numbers
 
     value = either()
     if tokens:

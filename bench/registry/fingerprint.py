@@ -1,4 +1,4 @@
-"""Content hash of a task distribution's data, in a process of its own: planning never imports a plugin.
+"""What only an instance of a task distribution knows, in a process of its own: planning never imports a plugin.
 
 ``python -m bench.registry.fingerprint '["omniglot", {"size": 28}]' --plugins builtin --output FILE``
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,29 @@ from bench.registry.loading import reason_of
 from bench.registry.registry import discover
 
 
-def fingerprint(name: str, parameters: dict[str, Any], *, plugins: str) -> dict[str, str]:
-    """``{"fingerprint": ..., "error": ...}``, one of them empty; both where everything is in the code."""
+def facts(name: str, parameters: dict[str, Any], *, asked: str, plugins: str) -> dict[str, Any]:
+    """``{"answer": ..., "error": ...}``: the ``fingerprint`` of its data, a text, or its ``sample_spec``, a mapping of its fields."""
     try:
-        return {"fingerprint": str(discover(plugins).create("task_distributions", name, parameters).fingerprint()), "error": ""}
+        tasks = discover(plugins).create("task_distributions", name, parameters)
+        return {"answer": str(tasks.fingerprint()) if asked == "fingerprint" else asdict(tasks.sample_spec), "error": ""}
     except BenchError as error:
-        return {"fingerprint": "", "error": str(error)}
+        return {"answer": None, "error": str(error)}
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # plugin boundary
-        return {"fingerprint": "", "error": reason_of(error)}
+        return {"answer": None, "error": reason_of(error)}
 
 
 def main() -> None:
     """Write the record and leave at once: threads and exit handlers of the plugin get no say."""
-    parser = argparse.ArgumentParser(prog="python -m bench.registry.fingerprint", description="Content hash of a task distribution's data.")
+    parser = argparse.ArgumentParser(prog="python -m bench.registry.fingerprint", description="Data and samples of a task distribution.")
     parser.add_argument("spelling", type=json.loads, help="JSON: [name, {hyperparameter: value}]")
+    parser.add_argument("--asked", choices=("fingerprint", "sample_spec"), default="fingerprint", help="what is wanted of it")
     parser.add_argument("--plugins", required=True, help="entry points that may be used, separated by commas")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    options.output.write_text(json.dumps(fingerprint(*options.spelling, plugins=options.plugins)), encoding="utf-8")
+    found = facts(*options.spelling, asked=options.asked, plugins=options.plugins)
+    options.output.write_text(json.dumps(found), encoding="utf-8")
     os._exit(0)
 
 

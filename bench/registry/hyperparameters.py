@@ -6,10 +6,12 @@ annotated types: lists into tuples, text into paths).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import json
 import operator
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -57,7 +59,6 @@ def hyperparameters(factory: Factory) -> tuple[Hyperparameter, ...]:
     starter = made_by.__init__ if inspect.isclass(made_by) else made_by
     if getattr(starter, "__name__", "") == "_no_init_or_replace_init" or starter is object.__init__:
         return ()  # typing.Protocol gives its subclasses a variadic stand-in
-    scope = getattr(inspect.unwrap(starter), "__globals__", {})
     found = []
     for parameter in inspect.signature(factory).parameters.values():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -66,8 +67,17 @@ def hyperparameters(factory: Factory) -> tuple[Hyperparameter, ...]:
             raise ContractError(f"hyperparameter {parameter.name!r} has no annotation: suites could not be checked")
         if parameter.name in RESERVED:
             raise ContractError(f"hyperparameter {parameter.name!r} has a name that suites reserve ({', '.join(RESERVED)})")
+        scope = _scope(made_by, starter, parameter.name)
         found.append(Hyperparameter(parameter.name, evaluated(parameter.annotation, scope, parameter.name), parameter.default))
     return tuple(found)
+
+
+def _scope(made_by: Any, starter: Any, name: str) -> Mapping[str, Any]:
+    """Where the annotation of ``name`` was written: for a field that a dataclass inherits, its ancestor's module."""
+    if dataclasses.is_dataclass(made_by) and isinstance(made_by, type):
+        owner = next((cls for cls in made_by.__mro__ if name in inspect.get_annotations(cls)), made_by)
+        return vars(sys.modules[owner.__module__])
+    return getattr(inspect.unwrap(starter), "__globals__", {})
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any], name: str) -> Any:

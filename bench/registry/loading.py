@@ -20,7 +20,7 @@ from bench.contracts import Factory
 from bench.errors import PluginError, did_you_mean
 
 GROUP = "bench"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\+*")
 RESERVED = {"feature_extractors": ("auto",)}
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
@@ -97,7 +97,7 @@ def _fault(family: str, answer: Any) -> str:
         return f"must return a mapping of names to factories, got {type(answer).__name__}"
     for name, factory in answer.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            return f"returned the name {name!r}: a name is letters, digits, '-', '_' and '.'"
+            return f"returned the name {name!r}: a name is letters, digits, '-', '_' and '.', and may end in '+'"
         if name in RESERVED.get(family, ()):
             return f"returned the name {name!r}, which suites reserve"
         if not callable(factory):

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import math
 import os
 import sys
 import typing
@@ -19,13 +20,14 @@ from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from bench.contracts import Factory, Kind, Output
+from bench.contracts import Choice, Factor, Factory, Kind, Output
 from bench.errors import ContractError, PluginError, did_you_mean
 from bench.hookspecs import OBSERVERS
 from bench.registry.hyperparameters import defaults_of, evaluated, hyperparameters, schema_of, underlying
 from bench.registry.loading import GROUP, load_plugin, reason_of
 from bench.registry.probing import quarantine
 from bench.registry.sources import Roots, roots_of, source_hash
+from bench.suite.constraints import takes_numbers, value_problems
 
 ATTRIBUTES = (
     "kind",
@@ -34,6 +36,11 @@ ATTRIBUTES = (
     "needs_loss",
     "needs_modes",
     "trains",
+    "plays",
+    "privileged",
+    "has_objective",
+    "needs_objective",
+    "space",
     "has_modes",
     "locations",
     "outputs",
@@ -43,6 +50,10 @@ ATTRIBUTES = (
     "uses_input_gradient",
 )
 """Class attributes of the contracts that the planner reads."""
+
+LAYERS = ("activation",)
+OUTER = ("term", "perturb", "adjust_task_gradient", "adjust_gradient", "adjust_update")
+"""Methods of a :class:`bench.contracts.MetaRegulariser` that act at meta-test too, and those that act in meta-training only."""
 
 
 def probe(entry_point: EntryPoint) -> dict[str, Any]:
@@ -77,6 +88,8 @@ def describe(family: str, factory: Factory, roots: Roots) -> dict[str, Any]:
     unknown = sorted(set(about.get("locations", ())) - {parameter.name for parameter in parameters})
     if unknown:
         raise ContractError(f"`locations` lists {', '.join(unknown)}, which no hyperparameter is called")
+    schema = schema_of(parameters)
+    _check_space(about.get("space", {}), schema)
     extra = repr((factory.args, sorted(factory.keywords.items()))) if isinstance(factory, functools.partial) else ""
     try:
         digest = source_hash(made_by.__module__, roots, extra=extra)
@@ -86,7 +99,7 @@ def describe(family: str, factory: Factory, roots: Roots) -> dict[str, Any]:
         "module": made_by.__module__,
         "qualname": made_by.__qualname__,
         "doc": next(iter((inspect.getdoc(made_by) or "").splitlines()), ""),
-        "schema": schema_of(parameters),
+        "schema": schema,
         "defaults": defaults_of(parameters),
         "attributes": about,
         "source_hash": digest,
@@ -119,15 +132,53 @@ def attributes(family: str, factory: Factory) -> dict[str, Any]:
     if family == "metrics" and not found.get("outputs"):
         raise ContractError("a metric needs the class attribute `outputs`: {name: bench.contracts.Output}")
     if family == "regularisers":
-        on_player = hasattr(holder, "penalty")
-        on_outer = hasattr(holder, "adjust_gradient") or hasattr(holder, "adjust_update")
-        if on_player and on_outer:
+        places = {"player": ("penalty",), "layers": LAYERS, "outer": OUTER}
+        acts_on = [place for place, methods in places.items() if any(hasattr(holder, method) for method in methods)]
+        if "player" in acts_on[:1] and acts_on[1:]:
             raise ContractError(
-                "a regulariser acts on a player (penalty) or on the outer update (adjust_gradient, adjust_update), not on both"
+                f"a regulariser acts on a player (penalty) or on meta-learning ({', '.join((*LAYERS, *OUTER))}), not on both"
             )
-        if on_player or on_outer:
-            found["acts_on"] = "player" if on_player else "outer"
+        if acts_on:
+            found["acts_on"] = acts_on[0]
+    if family == "augmentations":
+        if not (hasattr(holder, "augment_task") or hasattr(holder, "augment_support")):
+            raise ContractError("an augmentation needs augment_task or augment_support (bench.contracts.Augmentation)")
+        found["acts_on"] = "support" if hasattr(holder, "augment_support") else "task"
     return found
+
+
+def _check_space(space: Any, schema: Mapping[str, Any]) -> None:
+    """Refuse a space that says nothing sensible about hyperparameters that are there.
+
+    Raises:
+        ContractError: it is no mapping, names an unknown hyperparameter, or holds a range or values that the hyperparameter cannot have.
+    """
+    if not isinstance(space, Mapping):
+        raise ContractError("`space` must map hyperparameters to bench.contracts.Factor or Choice")
+    known = schema["properties"]
+    for name, dimension in space.items():
+        where = f"`space` of hyperparameter {name!r}"
+        if name not in known:
+            raise ContractError(f"{where}: there is none of that name.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}")
+        if not isinstance(dimension, Mapping) or dimension.keys() not in ({"factor"}, {"choice"}):
+            raise ContractError(f"{where} must be bench.contracts.Factor or Choice, got {dimension!r}")
+        if "factor" in dimension:
+            low, high = dimension["factor"]
+            if not (_is_number(low) and _is_number(high) and 0 < low < high < math.inf):
+                raise ContractError(f"{where}: a Factor needs 0 < low < high, got low {low!r}, high {high!r}")
+            if not takes_numbers(known[name]):
+                raise ContractError(f"{where}: a Factor multiplies, and the hyperparameter takes no numbers with fractions: use a Choice")
+        else:
+            values = dimension["choice"]
+            if not isinstance(values, list) or len({json.dumps(value) for value in values}) < max(2, len(values)):
+                raise ContractError(f"{where}: a Choice needs a tuple of two or more different values, got {values!r}")
+            for value in values:
+                for problem in value_problems(known[name], value, nested=lambda family, spelling: []):
+                    raise ContractError(f"{where}: {problem.message}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _holder(factory: Factory) -> Any:
@@ -145,6 +196,10 @@ def _holder(factory: Factory) -> Any:
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Output):
         return dataclasses.asdict(value)
+    if isinstance(value, Factor):
+        return {"factor": [_plain(name, value.low), _plain(name, value.high)]}
+    if isinstance(value, Choice):
+        return {"choice": _plain(name, value.values)}
     if isinstance(value, Mapping):
         if name == "outputs" and not all(isinstance(output, Output) for output in value.values()):
             raise ContractError("`outputs` must map names to bench.contracts.Output")

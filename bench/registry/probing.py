@@ -32,7 +32,7 @@ DATA_TIMEOUT = 600.0  # seconds; hashing a folder of 100,000 images from a netwo
 NO_DATA = 64 * "0"  # everything is in the code
 RETRY_AFTER = 3600.0  # seconds; what failed once may have failed for a passing reason (busy machine, missing driver)
 
-_NUMERIC = ("game", "measure", "trial", "episodes.py", "seeds.py", "trees.py", "contracts.py")
+_NUMERIC = ("game", "measure", "trial", "episodes.py", "seeds.py", "trees.py", "contracts.py", "grid/tuning.py")
 _PROBING = (
     "contracts.py",
     "hookspecs.py",
@@ -40,6 +40,7 @@ _PROBING = (
     "registry/loading.py",
     "registry/probe.py",
     "registry/sources.py",
+    "suite/constraints.py",
 )
 _BENCH = Path(__file__).parent.parent
 
@@ -118,20 +119,36 @@ def data_fingerprint(
     Raises:
         DataError: the data are missing or damaged, or reading them takes too long.
     """
-    spelling = json.dumps([name, parameters], sort_keys=True)
     places = [value for value in (*parameters.values(), os.environ.get("BENCH_DATA")) if isinstance(value, str) and Path(value).exists()]
     files = files_of({place: Path(place).resolve() for place in places})
 
     def compute() -> str:
-        answer = isolated("bench.registry.fingerprint", spelling, "--plugins", ",".join(plugins), timeout=timeout)
-        if isinstance(answer, str):
-            raise DataError(f"task distribution {name!r}: reading its data {answer}")
-        if answer["error"]:
-            raise DataError(f"task distribution {name!r}: {answer['error']}")
-        return sha256(answer["fingerprint"].encode()).hexdigest() if answer["fingerprint"] else NO_DATA
+        answer = _ask(name, parameters, "fingerprint", plugins, timeout)
+        return sha256(answer.encode()).hexdigest() if answer else NO_DATA
 
+    spelling = json.dumps([name, parameters], sort_keys=True)
     digest = _unless_touched(f"data {content} {_probing_hash()} {os.environ.get('BENCH_DATA', '')} {spelling}", files, compute)
     return "" if digest == NO_DATA else digest
+
+
+def sample_spec(name: str, parameters: Mapping[str, Any], *, plugins: Iterable[str], timeout: float = DATA_TIMEOUT) -> dict[str, Any]:
+    """The fields of the ``sample_spec`` of the task distribution ``name`` with these hyperparameters, taken in a subprocess.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    answer: dict[str, Any] = _ask(name, parameters, "sample_spec", plugins, timeout)
+    return answer
+
+
+def _ask(name: str, parameters: Mapping[str, Any], asked: str, plugins: Iterable[str], timeout: float) -> Any:
+    spelling = json.dumps([name, parameters], sort_keys=True)
+    answer = isolated("bench.registry.fingerprint", spelling, "--asked", asked, "--plugins", ",".join(plugins), timeout=timeout)
+    if isinstance(answer, str):
+        raise DataError(f"task distribution {name!r}: reading its data {answer}")
+    if answer["error"]:
+        raise DataError(f"task distribution {name!r}: {answer['error']}")
+    return answer["answer"]
 
 
 # ------------------------------------------------------------------ probing and its cache

@@ -16,7 +16,16 @@ from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
 from bench.errors import PluginError, UsageError, did_you_mean
-from bench.registry.probing import PROBE_TIMEOUT, bench_numeric_hash, content_hash, data_fingerprint, files_of, owner_of, record_of
+from bench.registry.probing import (
+    PROBE_TIMEOUT,
+    bench_numeric_hash,
+    content_hash,
+    data_fingerprint,
+    files_of,
+    owner_of,
+    record_of,
+    sample_spec,
+)
 from bench.registry.sources import Roots, roots_of
 from bench.suite.constraints import Schema, hyperparameter_problems, show
 from bench.suite.document import Problem
@@ -117,6 +126,7 @@ class Registry:
             kept.append(_without(plugin, shadowing))
         self.plugins: tuple[Plugin, ...] = tuple(kept)
         self._data: dict[str, str] = {}
+        self._specs: dict[str, dict[str, Any]] = {}
         self._loaded: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
 
     # -------------------------------------------------------------- reading
@@ -177,6 +187,18 @@ class Registry:
             usable = [plugin.name for plugin in self.plugins if plugin.status == "ok"]
             self._data[key] = data_fingerprint(self._plugin_of(info).content_hash, name, parameters, plugins=usable)
         return self._data[key]
+
+    def sample_spec(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What one sample of a task distribution looks like: the fields of :class:`bench.contracts.SampleSpec`.
+
+        Raises:
+            DataError: the task distribution cannot be made.
+        """
+        key = json.dumps([name, parameters], sort_keys=True)
+        if key not in self._specs:
+            usable = [plugin.name for plugin in self.plugins if plugin.status == "ok"]
+            self._specs[key] = sample_spec(name, parameters, plugins=usable)
+        return self._specs[key]
 
     def _plugin_of(self, info: ComponentInfo) -> Plugin:
         return next(plugin for plugin in self.plugins if (plugin.name, plugin.distribution) == (info.plugin, info.distribution))

@@ -15,9 +15,9 @@ from bench.errors import UsageError, did_you_mean
 from bench.report.files import report_markdown, table_csv, table_latex, table_markdown
 from bench.report.html import page
 from bench.report.sections import build_sections
-from bench.report.study import build_study
+from bench.report.study import UNTUNED, Tuned, build_study
 
-__all__ = ["FORMATS", "write_report"]
+__all__ = ["FORMATS", "Tuned", "write_report"]
 
 FORMATS = ("html", "md", "csv", "latex")
 
@@ -30,6 +30,7 @@ def write_report(
     ledger: pd.DataFrame,
     metric_outputs: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
+    tuning: Tuned = UNTUNED,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write ``results/report.html`` and ``results/report/`` (figures as PNG and SVG always; tables as asked for).
@@ -42,6 +43,7 @@ def write_report(
         metric_outputs: ``{metric: {"better": "lower" | "higher" | "closer", "ideal": float, "label": str}}``.
         provenance: what to print about versions, plugins, environment and code; ``command`` (how to reproduce) and ``extractors``
             (``{task distribution: {"name", "certificate", "fingerprint"}}``) are shown where a reader looks for them.
+        tuning: what tuning tried and chose.
         formats: any of :data:`FORMATS`.
 
     Returns:
@@ -54,7 +56,7 @@ def write_report(
     for name in formats:
         if name not in FORMATS:
             raise UsageError(f"unknown report format {name!r}.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}")
-    study = build_study(frame, ledger, suite, metric_outputs)
+    study = build_study(frame, ledger, suite, metric_outputs, tuning)
     sections = build_sections(results, study, provenance)
     title = str(suite.get("name") or "suite")
 

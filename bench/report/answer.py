@@ -14,10 +14,11 @@ from bench.report.blocks import Cell, Table
 from bench.report.estimates import Contrast, Estimates
 from bench.report.study import Arm, Slice, Study
 from bench.report.text import decimals_for, interval, number
+from bench.report.tuning import configurations_per_arm
 from bench.stats import replication_warning
 
 NO_CONTROL = "No shuffled-tasks control was run for {arm}, so the gain may not be learning to adapt."
-UNTUNED = "All settings are untuned defaults."
+DEFAULTS = "All settings are untuned defaults."
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,15 @@ def answers(estimates: Estimates) -> list[Answer]:
 
 def settings_sentence(study: Study) -> str:
     """How the settings were chosen."""
-    record = study.suite.get("tuning_record")
-    return f"Settings were chosen on meta-val, never on meta-test: {record}" if record else UNTUNED
+    record, asked = study.suite.get("tuning_record"), study.suite.get("tuning")
+    by_hand = f"Settings were chosen on meta-val, never on meta-test: {record}" if record else ""
+    if not asked:
+        return by_hand or DEFAULTS
+    others = [f"{name}: {count}" for name, count in configurations_per_arm(study).items() if count != asked["trials"]]
+    fewer = f" ({', '.join(others)})" if others else ""
+    how_many = f"{asked['trials']} configurations per arm{fewer}"
+    told = f"Settings and checkpoints were tuned on {asked['split']}, never on meta-test, with {how_many}."
+    return f"{told} {by_hand}" if by_hand else told
 
 
 def answer_table(study: Study, found: list[Answer]) -> Table:

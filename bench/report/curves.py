@@ -1,4 +1,4 @@
-"""Lines over adaptation steps and over outer steps, one line per arm, band = interval."""
+"""Lines over adaptation steps, over shots and over outer steps, one line per arm, band = interval."""
 
 from __future__ import annotations
 
@@ -132,6 +132,40 @@ def _wrap(text: str, width: int = 28) -> str:
     return text if len(text) <= width or cut < 0 else text[:cut] + "\n" + text[cut + 1 :]
 
 
+# ------------------------------------------------------------------ shots
+def shots_curve(estimates: Estimates, axis: Sequence[Slice], styles: Mapping[str, Look]) -> Picture | None:
+    """The primary metric at the primary step against the number of shots, over slices that differ in it; None where nothing is finite."""
+    study = estimates.study
+    metric, step = str(study.primary["metric"]), int(study.primary["adaptation_step"])
+    shots = [slice_.shots for slice_ in axis]
+    arms = [arm.name for arm in study.live_arms if any(arm in study.arms_of(slice_) for slice_ in axis)]
+    lines = {name: [estimates.at(slice_, name, metric, step) for slice_ in axis] for name in arms}
+    lines = {name: line for name, line in lines.items() if any(math.isfinite(e.value) for e in line)}
+    if not lines:
+        return None
+    label = axis[0].without_shots.label
+    with canvas(height=2.15 + legend_height([*lines, "ideal"])) as (figure, axes):
+        _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
+        for name, line in lines.items():
+            _draw(axes, shots, line, name, styles[name])
+        _references(axes, [(study.ideal(metric), "ideal", "#333333")])
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(shots))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.set_xlim(shots[0] / 1.12, shots[-1] * 1.12)
+        axes.set_xlabel("shots")
+        axes.set_ylabel(f"{_wrap(study.label(metric))}\n({_direction(study, metric)})")
+        axes.set_title(drawable(f"{label}, after {step} adaptation steps"), loc="left")
+        legend_below(figure, axes)
+        few, many = (
+            "; ".join(f"{name} {interval(line[at].value, line[at].low, line[at].high)}" for name, line in lines.items()) for at in (0, -1)
+        )
+        what = f"Line chart of {study.label(metric)} against shots, {_direction(study, metric)}."
+        alt = f"{what} At {shots[0]}: {few}. At {shots[-1]}: {many}."
+        return finish(figure, key=f"shots-{slug(metric)}-{slug(label)}", title=f"{study.label(metric)} by shots, {label}", alt=alt)
+
+
 # ------------------------------------------------------------------ outer steps
 def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str, Look]) -> Picture | None:
     """A training curve against the outer step: mean over replicates, band from the lowest to the highest replicate."""
@@ -147,6 +181,7 @@ def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str
     if rows.empty:
         return None
     arms = [arm for arm in study.arms_of(slice_) if (rows["arm"] == arm.name).any()]
+    label = study.training_slices.get(slice_, slice_).label
     name = f"{study.label(metric)} on meta-val, adaptation step {taken}" if score else metric.replace(".", ", ").replace("_", " ")
     with canvas(height=1.9 + legend_height([arm.name for arm in arms])) as (figure, axes):
         ends: list[str] = []
@@ -163,10 +198,10 @@ def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str
             axes.set_yscale("log")
         axes.set_xlabel("outer step")
         axes.set_ylabel(_wrap(name))
-        axes.set_title(drawable(slice_.label), loc="left")
+        axes.set_title(drawable(label), loc="left")
         legend_below(figure, axes)
-        alt = f"Line chart of {name} against the outer step on {slice_.label}. Last values: {'; '.join(ends)}."
-        return finish(figure, key=f"training-{slug(metric)}-{slug(slice_.label)}", title=f"{name}, {slice_.label}", alt=alt)
+        alt = f"Line chart of {name} against the outer step on {label}. Last values: {'; '.join(ends)}."
+        return finish(figure, key=f"training-{slug(metric)}-{slug(label)}", title=f"{name}, {label}", alt=alt)
 
 
 def training_metrics(study: Study, slice_: Slice) -> list[str]:

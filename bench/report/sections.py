@@ -14,9 +14,10 @@ from bench.measure import expected_coverage
 from bench.report.answer import answer_table, answers, settings_sentence
 from bench.report.blocks import Block, Gallery, Paragraph, Section, Table, pairs_table, text_row
 from bench.report.curves import adaptation_curve, training_curve, training_metrics
-from bench.report.estimates import Estimates
+from bench.report.estimates import POOLED, Estimates
 from bench.report.failures import failure_bars
 from bench.report.samples import arm_grid, comparison, load_samples
+from bench.report.shots import shots_blocks
 from bench.report.study import Slice, Study, compact, is_collapse, is_memorisation, labels
 from bench.report.style import Look, Picture, looks
 from bench.report.tables import (
@@ -28,6 +29,7 @@ from bench.report.tables import (
     trouble_table,
 )
 from bench.report.text import number, quantity
+from bench.report.tuning import tuning_blocks, tuning_trouble_table
 
 _Named = TypeVar("_Named", Table, Picture)
 
@@ -39,6 +41,7 @@ def build_sections(results: Path, study: Study, provenance: Mapping[str, Any]) -
     sections = [
         Section("question", "Question", _question(study)),
         Section("answer", "Answer", _answer(estimates)),
+        Section("shots", "Shots", shots_blocks(estimates, styles)),
         Section("protocol", "Protocol", _protocol(study, provenance)),
         Section("results", "Results", tuple(aggregate_table(estimates, slice_) for slice_ in study.slices)),
         Section("adaptation", "Adaptation curves", _curves(estimates, styles, lambda m: not is_collapse(m) and not is_memorisation(m))),
@@ -47,6 +50,7 @@ def build_sections(results: Path, study: Study, provenance: Mapping[str, Any]) -
         Section("failures", "Failures", _failures(study)),
         Section("convergence", "Convergence", tuple(convergence_table(estimates, slice_) for slice_ in study.slices)),
         Section("training", "Training curves", _training(study, styles)),
+        Section("tuning", "Tuning", tuning_blocks(study)),
         Section("memorisation", "Memorisation", _memorisation(estimates)),
         Section("costs", "Costs", tuple(cost_table(study, slice_) for slice_ in study.slices)),
         Section("provenance", "Provenance", _provenance(provenance)),
@@ -111,14 +115,15 @@ def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dic
     planned = cells[cells["status"] != "skipped"]
     statuses = planned["status"].astype(str).value_counts()
     return {
-        "shots (support)": compact(protocol.get("shots")),
+        "shots (support)": compact(slice_.shots or protocol.get("shots")),
         "query": compact(protocol.get("query")),
         "reference samples per task": compact(protocol.get("reference", protocol.get("query"))),
         "generated samples per task": compact(protocol.get("samples")),
         "adaptation steps": f"meta-training {compact(steps.get('train'))}; meta-test {compact(steps.get('test'))}",
-        "tasks": ", ".join(f"{n} {name.replace('_', '-')}" for name, n in tasks.items()),
+        "tasks": ", ".join(f"{n} {name.replace('_', '-')}" for name, n in _task_counts(study, slice_, tasks).items()),
         "replicates": str(planned["replicate"].nunique()),
         "budget per cell": _budget(study.setting(slice_, "budget") or {}),
+        "tuning": _tuning(study),
         "games": ", ".join(map(str, planned["game"].unique())),
         "networks": ", ".join(map(str, planned["network"].unique())),
         "GAN losses": ", ".join(str(v) or "none" for v in planned["gan_loss"].unique()),
@@ -127,6 +132,13 @@ def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dic
         "cells": ", ".join(f"{n} {status}" for status, n in statuses.items()) or "none",
         "suite seed": compact(study.suite.get("seed")),
     }
+
+
+def _task_counts(study: Study, slice_: Slice, asked: Mapping[str, int]) -> dict[str, int]:
+    """What the suite asks for; a task distribution that is only measured on may have fewer meta-test tasks."""
+    found = set(study.in_slice(study.test, slice_)["task_id"].astype(str)) - {POOLED}
+    there = len(found) if study.trained_on(slice_) != study.measured_on(slice_) and found else math.inf
+    return {name: int(min(count, there)) if name == "meta_test" else count for name, count in asked.items()}
 
 
 def _measured(study: Study, slice_: Slice) -> str:
@@ -147,9 +159,14 @@ def _budget(budget: Mapping[str, Any]) -> str:
     )
 
 
+def _tuning(study: Study) -> str:
+    asked = study.suite.get("tuning")
+    return f"{asked['trials']} configurations per arm on {asked['split']}" if asked else ""
+
+
 def _extractor(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> str:
     """Name, certificate and fingerprint where the run recorded them, else what the suite asked for."""
-    record = (provenance.get("extractors") or {}).get(slice_.task_distribution)
+    record = (provenance.get("extractors") or {}).get(study.measured_on(slice_))
     if not isinstance(record, Mapping):
         return ", ".join(labels([study.setting(slice_, "feature_extractor") or "auto"]))
     certificate = record.get("certificate") or {}
@@ -251,16 +268,17 @@ def _likeness(estimates: Estimates, slice_: Slice) -> tuple[Paragraph, ...]:
 
 def _failures(study: Study) -> tuple[Block, ...]:
     bars = tuple(failure_bars(study, slice_) for slice_ in study.slices)
-    return (*((Gallery(bars),) if bars else ()), status_table(study), trouble_table(study))
+    tried = tuning_trouble_table(study)
+    return (*((Gallery(bars),) if bars else ()), status_table(study), trouble_table(study), *((tried,) if tried else ()))
 
 
 def _training(study: Study, styles: Mapping[str, Look]) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    for slice_ in study.slices:
+    for slice_, name in study.training_slices.items():
         drawn = [training_curve(study, slice_, metric, styles) for metric in training_metrics(study, slice_)]
         pictures = tuple(picture for picture in drawn if picture is not None)
         if pictures:
-            blocks += [Paragraph(slice_.label, "heading"), Gallery(pictures)]
+            blocks += [Paragraph(name.label, "heading"), Gallery(pictures)]
     return (Paragraph("Mean over replicates; band: lowest to highest replicate."), *blocks) if blocks else ()
 
 

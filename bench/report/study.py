@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from bench.errors import MetricError
 from bench.stats import with_caps
 from bench.stats.direction import Better
 from bench.stats.impute import CAPPED
+from bench.suite.model import transfer_name
 
 ENDED = ("ok", *CAPPED)  # has its numbers, or the caps that stand for them
 UNFINISHED = ("planned", "running", "infra")  # would change with more time: the report is partial
@@ -26,10 +27,10 @@ STATUSES = ("ok", "diverged", "failed", "oom", "timeout", "infra", "skipped", "r
 CONTROL = "shuffled-tasks"
 _COLLAPSE = ("vendi", "pairwise", "recall", "coverage", "modes", "reverse-kl", "high-quality", "precision", "density")
 _MEMORISATION = ("novelty", "energy-gap", "to-support", "memor")
-_OTHER_FAMILIES = ("game", "network", "gan_loss")
+_OTHER_FAMILIES = ("game", "network", "gan_loss", "shots")
 _CELL = (
     "trial_id", "suite", "arm", "game", "task_distribution", "network", "gan_loss", "meta_learner", "regularisers", "augmentations",
-    "control", "replicate", "status", "reason", "seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops",
+    "control", "replicate", "shots", "status", "reason", "seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops",
     "peak_memory_bytes",
 )  # fmt: skip
 
@@ -39,18 +40,29 @@ class Slice:
     """One task distribution, and the components of the other families where the suite compares several.
 
     Attributes:
-        task_distribution: its label.
-        others: (family, label) of every family that takes several values in the suite; `''` reads "none".
+        task_distribution: its label, ``glyphs -> omniglot`` for what is meta-trained on one and measured on another.
+        others: (family, label) of every family that takes several values in the suite, `''` reads "none"; and ("shots", number).
     """
 
     task_distribution: str
-    others: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, str | int], ...] = ()
 
     @property
     def label(self) -> str:
-        """``glyphs`` or ``glyphs, GAN loss hinge``."""
+        """``glyphs``, ``glyphs, GAN loss hinge`` or ``glyphs, 5 shots``."""
         names = {"gan_loss": "GAN loss"}
-        return ", ".join([self.task_distribution, *(f"{names.get(f, f)} {v or 'none'}" for f, v in self.others)])
+        said = {"shots": f"{self.shots} shot{'s' if self.shots != 1 else ''}"}
+        return ", ".join([self.task_distribution, *(said.get(f) or f"{names.get(f, f)} {v or 'none'}" for f, v in self.others)])
+
+    @property
+    def shots(self) -> int:
+        """The number of shots where the suite compares several, else 0."""
+        return int(dict(self.others).get("shots", 0))
+
+    @property
+    def without_shots(self) -> Slice:
+        """What it shares with the slices of other numbers of shots."""
+        return Slice(self.task_distribution, tuple(pair for pair in self.others if pair[0] != "shots"))
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,22 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What tuning tried.
+
+    Attributes:
+        records: per arm and task distribution its ``cell``, the ``configurations`` with settings and score, which one was ``chosen``.
+        cells: one row per tuning trial.
+    """
+
+    records: Sequence[Mapping[str, Any]] = ()
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+UNTUNED = Tuned()
+
+
+@dataclass(frozen=True)
 class Study:
     """Frame, ledger and suite of one results folder, checked and grouped.
 
@@ -82,6 +110,7 @@ class Study:
         cells: one row per planned cell.
         suite: the resolved suite.
         outputs: ``{metric: {"better", "ideal", "label"}}``.
+        tuned: what tuning tried; none of it is in the other tables.
     """
 
     frame: pd.DataFrame
@@ -89,6 +118,7 @@ class Study:
     cells: pd.DataFrame
     suite: Mapping[str, Any]
     outputs: Mapping[str, Output]
+    tuned: Tuned = UNTUNED
 
     # ------------------------------------------------------------ grouping
     @cached_property
@@ -103,8 +133,41 @@ class Study:
         live = self.cells[self.cells["status"] != "skipped"]
         rows = live[["task_distribution", *self.varying]].drop_duplicates().itertuples(index=False, name=None)
         found = [Slice(row[0], tuple(zip(self.varying, row[1:], strict=True))) for row in rows]
-        order = labels(self.suite.get("task_distributions"))
+        order = list(self.places)
         return tuple(sorted(found, key=lambda s: order.index(s.task_distribution) if s.task_distribution in order else len(order)))
+
+    @cached_property
+    def places(self) -> Mapping[str, tuple[str, str]]:
+        """Labels of the task distributions of each kind of cell, meta-trained on and measured on, by display name."""
+        own, elsewhere = labels(self.suite.get("task_distributions")), labels(self.suite.get("test_on"))
+        if not elsewhere:
+            return {label: (label, label) for label in own}
+        return {transfer_name(one, other): (one, other) for one in own for other in elsewhere}
+
+    def trained_on(self, slice_: Slice) -> str:
+        """Label of the task distribution that the cells of a slice are meta-trained and validated on."""
+        return self.places.get(slice_.task_distribution, (slice_.task_distribution,) * 2)[0]
+
+    def measured_on(self, slice_: Slice) -> str:
+        """Label of the task distribution whose meta-test tasks a slice is about."""
+        return self.places.get(slice_.task_distribution, (slice_.task_distribution,) * 2)[1]
+
+    @cached_property
+    def training_slices(self) -> Mapping[Slice, Slice]:
+        """One slice for each of meta-training, and a slice that reads so: transfers to several task distributions share it."""
+        found: dict[Slice, Slice] = {}
+        for slice_ in self.slices:
+            found.setdefault(Slice(self.trained_on(slice_), slice_.others), slice_)
+        return {slice_: name for name, slice_ in found.items()}
+
+    @cached_property
+    def shots_axes(self) -> tuple[tuple[Slice, ...], ...]:
+        """Slices that differ in nothing but the number of shots, fewest first; none where the suite does not compare several."""
+        axes: dict[Slice, list[Slice]] = {}
+        for slice_ in self.slices:
+            if slice_.shots:
+                axes.setdefault(slice_.without_shots, []).append(slice_)
+        return tuple(tuple(sorted(axis, key=lambda s: s.shots)) for axis in axes.values() if len(axis) > 1)
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -174,7 +237,7 @@ class Study:
 
     def setting(self, slice_: Slice, key: str) -> Any:
         """A suite-level setting as it holds for a task distribution (``per_task_distribution`` merged in)."""
-        override = (self.suite.get("per_task_distribution") or {}).get(slice_.task_distribution, {}).get(key)
+        override = (self.suite.get("per_task_distribution") or {}).get(self.trained_on(slice_), {}).get(key)
         base = self.suite.get(key)
         return (
             {**base, **override} if isinstance(base, Mapping) and isinstance(override, Mapping) else base if override is None else override
@@ -198,7 +261,13 @@ class Study:
         return int(self.cells["status"].isin(UNFINISHED).sum())
 
 
-def build_study(frame: pd.DataFrame, ledger: pd.DataFrame, suite: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> Study:
+def build_study(
+    frame: pd.DataFrame,
+    ledger: pd.DataFrame,
+    suite: Mapping[str, Any],
+    outputs: Mapping[str, Mapping[str, Any]],
+    tuned: Tuned = UNTUNED,
+) -> Study:
     """Group a frame for the report.
 
     Raises:
@@ -207,6 +276,7 @@ def build_study(frame: pd.DataFrame, ledger: pd.DataFrame, suite: Mapping[str, A
     frame = frame.copy()
     for column in ("control", "regularisers", "augmentations", "reason", "game", "network", "gan_loss"):
         frame[column] = _filled(frame[column]) if column in frame else ""
+    frame["shots"] = frame.get("shots", 0)
     cells = frame.drop_duplicates("trial_id")[[c for c in _CELL if c in frame]].set_index("trial_id", drop=False)
     if "trial_id" in ledger:
         known = ledger.drop_duplicates("trial_id", keep="last").set_index("trial_id")
@@ -220,7 +290,7 @@ def build_study(frame: pd.DataFrame, ledger: pd.DataFrame, suite: Mapping[str, A
     ended = frame[frame["status"].isin(ENDED) & ((frame["split"] == "meta-test") | frame["metric"].isna())]
     capped = with_caps(ended, outputs=readings)
     test = capped[(capped["split"] == "meta-test") & capped["metric"].notna()]
-    return Study(frame=frame, test=test, cells=cells, suite=suite, outputs=readings)
+    return Study(frame=frame, test=test, cells=cells, suite=suite, outputs=readings, tuned=tuned)
 
 
 def _filled(texts: pd.Series) -> pd.Series:

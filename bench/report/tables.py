@@ -15,6 +15,7 @@ from bench.report.estimates import Estimate, Estimates
 from bench.report.study import ENDED, STATUSES, Slice, Study, is_memorisation
 from bench.report.text import interval, number, quantity, slug
 from bench.stats import as_loss, wilson_interval
+from bench.suite.model import PRIVILEGED
 
 CAPPED_MARK = "‡"
 _NAMED_CLASS = re.compile(r"\b(nan_param|nan_sample|inf|exploded|constant_output|stalled)\b")
@@ -27,6 +28,12 @@ _COSTS = {
     "evaluation_seconds": "of them measuring",
     "peak_memory_bytes": "peak memory, MB",
 }
+_TUNING_COSTS = {
+    "tuning_gradient_evaluations": "tuning: gradient evaluations",
+    "tuning_samples_seen": "tuning: samples seen",
+    "tuning_flops": "tuning: FLOPs",
+    "tuning_seconds": "tuning: seconds",
+}
 
 
 def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
@@ -35,7 +42,8 @@ def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
     step, primary = int(study.primary["adaptation_step"]), str(study.primary["metric"])
     metrics = [m for m in study.metrics_of(slice_) if step in study.steps_of(slice_, m) and not is_memorisation(m)]
     arms = [arm.name for arm in study.arms_of(slice_)]
-    best = {metric: _clear_best(estimates, slice_, metric, arms, step) for metric in metrics}
+    ranked = [arm for arm in arms if not arm.endswith(PRIVILEGED)]
+    best = {metric: _clear_best(estimates, slice_, metric, ranked, step) for metric in metrics}
     rows, data = [], []
     for arm in arms:
         found = {metric: estimates.at(slice_, arm, metric, step) for metric in metrics}
@@ -64,6 +72,10 @@ def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
         f"Area: mean height of the {study.label(primary)} curve over log(1 + step). n_ok/n_planned counts cells; costs are means per "
         "cell, the warm start included.",
     ]
+    if ranked != arms:
+        notes.append(
+            f"{PRIVILEGED.strip()}: adapts to the very samples that it is judged by; an upper bound to read the others against, not ranked."
+        )
     if any(CAPPED_MARK in cell.text for row in rows for cell in row):
         notes.append(
             f"{CAPPED_MARK} some cells ended without numbers; they count with the value of a constant generator (the worst value at "
@@ -165,21 +177,30 @@ def memorisation_table(estimates: Estimates, slice_: Slice) -> Table | None:
 
 
 def cost_table(study: Study, slice_: Slice) -> Table:
-    """What a cell of each arm cost, mean over the cells that ended."""
+    """What a cell of each arm cost, mean over the cells that ended, and what tuning the arm cost."""
+    tuned = "tuning_seconds" in study.cells and bool(study.cells["tuning_seconds"].notna().any())
+    columns = _COSTS | (_TUNING_COSTS if tuned else {})
     rows, data = [], []
     for arm in study.arms_of(slice_):
         cells = _cells(study, slice_, arm.name)
         cells = cells[cells["status"].isin(ENDED)]
-        means = {column: _mean(cells[column]) / (1e6 if column == "peak_memory_bytes" else 1) for column in _COSTS}
+        means = {column: _mean(cells[column]) / (1e6 if column == "peak_memory_bytes" else 1) for column in columns}
         rows.append((Cell(arm.name, numeric=False), Cell(str(len(cells))), *(Cell(quantity(v)) for v in means.values())))
         data.append({"slice": slice_.label, "arm": arm.name, "n_cells": len(cells), **means})
     return Table(
         key=f"costs-{slug(slice_.label)}",
         caption=f"Costs per cell on {slice_.label}",
-        columns=("arm", "cells", *_COSTS.values()),
+        columns=("arm", "cells", *columns.values()),
         rows=tuple(rows),
         data=pd.DataFrame(data),
-        notes=("Means over the cells that ended; a shared warm start is charged to every arm that uses it.",),
+        notes=(
+            "Means over the cells that ended; a shared warm start or meta-training is charged to every cell that uses it.",
+            *(
+                ["Tuning: all configurations of an arm together, once for all its cells and its control, in no other column."]
+                if tuned
+                else []
+            ),
+        ),
     )
 
 

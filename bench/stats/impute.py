@@ -15,7 +15,7 @@ from bench.stats.direction import Outputs, as_loss, reading
 
 CAPPED = ("diverged", "failed", "oom", "timeout")
 """Statuses that count against the learner."""
-CELL = ("suite", "game", "task_distribution")
+CELL = ("suite", "game", "task_distribution", "shots")
 """Columns within which tasks and ceilings are the same."""
 MEASUREMENT = ("split", "task_id", "outer_step", "adaptation_step", "metric", "value", "ceiling", "n_real", "n_fake", "fingerprint")
 """Columns of one measurement; the others belong to its trial."""

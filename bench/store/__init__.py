@@ -7,7 +7,7 @@
 from bench.store.artefacts import load_samples, load_tree, read_progress, save_samples, save_tree, tree_metadata, write_progress
 from bench.store.files import unwritable, write_atomic
 from bench.store.folder import Store, check_outcome
-from bench.store.ledger import COSTS, OUTCOMES, ROW_COLUMNS, STATUSES, Ledger, TrialRow, read_ledger
+from bench.store.ledger import COSTS, OUTCOMES, ROW_COLUMNS, STATUSES, TUNING_COSTS, Ledger, TrialRow, read_ledger
 from bench.store.segments import MEASUREMENT_COLUMNS, SEGMENTS, is_whole, read_segment
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ROW_COLUMNS",
     "SEGMENTS",
     "STATUSES",
+    "TUNING_COSTS",
     "Ledger",
     "Store",
     "TrialRow",

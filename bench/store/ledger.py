@@ -20,7 +20,8 @@ from bench.store.files import unreadable
 LEDGER = "ledger.jsonl"
 OUTCOMES = ("ok", "diverged", "failed", "oom", "timeout", "skipped", "infra")
 STATUSES = ("planned", "running", *OUTCOMES)
-COSTS = ("seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops", "peak_memory_bytes")
+TUNING_COSTS = ("tuning_seconds", "tuning_gradient_evaluations", "tuning_samples_seen", "tuning_flops")
+COSTS = ("seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops", "peak_memory_bytes", *TUNING_COSTS)
 REASON_LIMIT = 2000
 _LARGEST = 1e300  # costs beyond are damage, and Python's integers may be longer than any float
 
@@ -45,6 +46,8 @@ class TrialRow:
         outer_steps: outer steps done.
         seconds, evaluation_seconds: wall clock, all and the part spent measuring.
         gradient_evaluations, samples_seen, flops, peak_memory_bytes: costs, warm start included; None where unknown.
+        tuning_seconds, tuning_gradient_evaluations, tuning_samples_seen, tuning_flops: what the tuning trials that chose its settings
+            cost together; paid once, however many trials rest on it. None where nothing was tuned.
         environment: hash that names the environment record.
         segment: file in ``segments/`` that holds its measurements, empty where it has none.
         artefacts: file names in its folder.
@@ -63,6 +66,10 @@ class TrialRow:
     samples_seen: float | None = None
     flops: float | None = None
     peak_memory_bytes: float | None = None
+    tuning_seconds: float | None = None
+    tuning_gradient_evaluations: float | None = None
+    tuning_samples_seen: float | None = None
+    tuning_flops: float | None = None
     environment: str = ""
     segment: str = ""
     artefacts: tuple[str, ...] = ()

@@ -122,6 +122,14 @@ def value_problems(schema: Schema, value: Any, *, nested: Nested) -> list[Proble
     return [problem for error in validator.iter_errors(value) for problem in _explain(error, value)]
 
 
+def takes_numbers(schema: Schema) -> bool:
+    """Whether a value may be a number with a fraction, or a mapping to such numbers (rates by player)."""
+    if schema.get("type") == "object":
+        inner = schema.get("additionalProperties")
+        return isinstance(inner, Mapping) and takes_numbers(inner)
+    return schema.get("type") == "number" or any(takes_numbers(branch) for union in ("anyOf", "oneOf") for branch in schema.get(union, ()))
+
+
 def _explain(error: ValidationError, value: Any) -> Iterator[Problem]:
     place = tuple(error.absolute_path)
     if error.validator == "x-family":

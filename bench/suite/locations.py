@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.suite.model import Suite
 
 FAMILY = "task_distributions"  # the only family whose data have a content hash
+KEYS = (FAMILY, "test_on")  # of a suite: where components of that family stand
 ANONYMISED = "# Written by bench from the suite that was run: paths of that machine are shortened to their last part.\n"
 
 
@@ -41,7 +42,7 @@ def with_absolute_locations(component: Component, registry: Registry) -> Compone
 
 def anonymous_suite(suite: Suite, registry: Registry) -> Suite:
     """``suite`` with locations shortened to their last part."""
-    return suite.model_copy(update={"task_distributions": tuple(_anonymous(one, registry) for one in suite.task_distributions)})
+    return suite.model_copy(update={key: tuple(_anonymous(one, registry) for one in getattr(suite, key)) for key in KEYS})
 
 
 def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
@@ -50,7 +51,8 @@ def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
 
     named = [
         one.parameters[name]
-        for one in suite.task_distributions
+        for key in KEYS
+        for one in getattr(suite, key)
         for name in location_names(FAMILY, one.name, registry)
         if name in one.parameters
     ]
@@ -59,10 +61,10 @@ def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
     import yaml
 
     data = parse(text.decode("utf-8-sig")).data
-    for item in data[FAMILY]:
+    for item in (item for key in KEYS for item in data.get(key, [])):
         for name, given in item.items() if isinstance(item, Mapping) else ():
-            for key in set(location_names(FAMILY, name, registry)) & set(given or ()):
-                given[key] = _last_part(given[key])
+            for location in set(location_names(FAMILY, name, registry)) & set(given or ()):
+                given[location] = _last_part(given[location])
     return ANONYMISED.encode() + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=140).encode()
 
 

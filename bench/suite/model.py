@@ -29,12 +29,26 @@ from bench.suite.components import Component
 if TYPE_CHECKING:
     from bench.registry.registry import Registry
 
-__all__ = ["CONTROLS", "Budget", "Component", "Exclusion", "Overrides", "Primary", "Protocol", "Suite", "arm_name", "load_suite"]
+__all__ = [
+    "CONTROLS",
+    "Budget",
+    "Component",
+    "Exclusion",
+    "Overrides",
+    "Primary",
+    "Protocol",
+    "Suite",
+    "Tuning",
+    "arm_name",
+    "load_suite",
+    "transfer_name",
+]
 
 CONTROLS = ("shuffled-tasks",)
 LISTS = ("games", "task_distributions", "networks", "gan_losses", "meta_learners", "metrics")
 SETS = ("regularisers", "augmentations")
 MOST_REPLICATES = 10_000  # every cell is held in memory; a mistyped zero should not fill it
+MOST_CONFIGURATIONS = 1_000  # likewise, and each is a whole meta-training
 LARGEST_FILE = 1_000_000  # bytes; a suite is written by hand
 
 Count = Annotated[int, Field(ge=0)]
@@ -70,7 +84,9 @@ class Protocol(_Plain):
     """What every arm shares.
 
     Attributes:
-        shots, query: support and query samples of a task.
+        shots: support samples of a task; several values are an axis of the grid, with the same tasks and the same query, and with the
+            first samples of the largest support as the smaller ones.
+        query: query samples of a task.
         reference: real held-out samples per measured task (default: ``query``).
         samples: generated samples per measured task.
         task_batch: tasks per outer step.
@@ -78,7 +94,7 @@ class Protocol(_Plain):
         validations: evaluations on meta-val during meta-training.
     """
 
-    shots: Positive = 8
+    shots: Positive | tuple[Positive, ...] = 8
     query: Positive = 16
     reference: Positive = 16
     samples: Positive = 64
@@ -91,6 +107,29 @@ class Protocol(_Plain):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return self.model_dump(mode="json")
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _ascending(cls, shots: Any) -> Any:
+        """One number, or a list of several; checked here, since a union would tell a mistake once per branch."""
+        numbers = list(shots) if isinstance(shots, list | tuple) else [shots]
+        for number in numbers:
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise ValueError("must be an integer" if numbers == [shots] else "must be an integer, or a list of integers")
+            if number < 1:
+                raise ValueError("must be >= 1")
+        if not numbers or numbers != sorted(set(numbers)):
+            raise ValueError("must ascend without repetition, from the smallest support to the largest")
+        return tuple(numbers) if len(numbers) > 1 else numbers[0]
+
+    def by_shots(self) -> list[dict[str, Any]]:
+        """The protocol of each cell along the axis of shots, as plain JSON with one number of shots each.
+
+        A smaller support is the beginning of the largest one; ``drawn`` says how many samples that has, where it is not ``shots``.
+        """
+        several = self.shots if isinstance(self.shots, tuple) else (self.shots,)
+        drawn = {shots: {"drawn": several[-1]} if shots < several[-1] else {} for shots in several}
+        return [{**self.to_dict(), "shots": shots, **drawn[shots]} for shots in several]
 
     def model_post_init(self, context: Any, /) -> None:
         """As many reference samples as query samples, unless said otherwise."""
@@ -158,6 +197,27 @@ class Exclusion(_Plain):
         return True
 
 
+class Tuning(_Plain):
+    """How settings are chosen: every arm has equally many configurations of the space that its meta-learner declares.
+
+    Attributes:
+        trials: configurations per arm, its own settings among them.
+        split: where configuration and checkpoint are chosen.
+    """
+
+    trials: Annotated[int, Field(ge=1, le=MOST_CONFIGURATIONS)]
+    split: Literal["meta-val"] = "meta-val"
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _not_what_is_reported(cls, split: Any) -> Any:
+        if split in ("meta-test", "meta_test"):
+            raise ValueError("must be meta-val: what is chosen on meta-test tasks looks better on them than on new ones")
+        if split != "meta-val":
+            raise ValueError("must be meta-val")
+        return split
+
+
 class Overrides(_Plain):
     """What differs for one task distribution: the fields that are set."""
 
@@ -182,8 +242,10 @@ class Suite(_Plain):
 
     Attributes:
         feature_extractor: None chooses by the kind of samples.
+        test_on: task distributions whose meta-test tasks are measured instead of those that an arm is meta-trained on; empty for its own.
         controls: {control: labels of meta-learners that get extra cells under it}.
         per_task_distribution: {label: what differs there}; :meth:`for_distribution` applies it.
+        tuning: None runs every arm with its own settings.
     """
 
     question: Annotated[str, Field(min_length=1)]
@@ -197,6 +259,7 @@ class Suite(_Plain):
     protocol: Protocol = Protocol()
     games: tuple[Component, ...]
     task_distributions: tuple[Component, ...]
+    test_on: tuple[Component, ...] = ()
     networks: tuple[Component, ...]
     gan_losses: tuple[Component, ...] = ()
     meta_learners: tuple[Component, ...]
@@ -207,6 +270,7 @@ class Suite(_Plain):
     controls: dict[str, tuple[str, ...]] = {}
     exclude: tuple[Exclusion, ...] = ()
     per_task_distribution: dict[str, Overrides] = {}
+    tuning: Tuning | None = None
 
     def for_distribution(self, label: str) -> Suite:
         """The suite as it holds for one task distribution: its overrides applied, no other distribution left.
@@ -256,6 +320,15 @@ def arm_name(meta_learner: Component, beside: tuple[Component, ...] = (), contro
     """Display name of an arm: ``reptile + r1 (shuffled tasks)``; ``beside`` holds regularisers, then augmentations."""
     parts = " + ".join(component.label for component in (meta_learner, *beside))
     return parts + (f" ({control.replace('-', ' ')})" if control else "")
+
+
+PRIVILEGED = " (privileged)"
+"""Ends the name of an arm that adapts to the samples that it is judged by, wherever it is shown; such an arm is ranked nowhere."""
+
+
+def transfer_name(trained_on: str, measured_on: str) -> str:
+    """Display name of what is meta-trained on one task distribution and measured on another: ``glyphs -> omniglot``."""
+    return f"{trained_on} -> {measured_on}"
 
 
 # ------------------------------------------------------------------ reading

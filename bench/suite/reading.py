@@ -13,7 +13,7 @@ from bench.suite.coherence import check
 from bench.suite.components import Component, Reader
 from bench.suite.constraints import show
 from bench.suite.document import Document, Place, parse, spell
-from bench.suite.model import CONTROLS, LISTS, SETS, Budget, Exclusion, Overrides, Primary, Protocol, Suite
+from bench.suite.model import CONTROLS, LISTS, SETS, Budget, Exclusion, Overrides, Primary, Protocol, Suite, Tuning
 
 if TYPE_CHECKING:
     from bench.registry.registry import Registry
@@ -56,7 +56,7 @@ class _Reading:
         parts: dict[str, Any] = {
             name: data[name] for name in ("question", "name", "description", "tuning_record", "seed", "replicates") if name in data
         }
-        for name, model in (("primary", Primary), ("budget", Budget), ("protocol", Protocol)):
+        for name, model in (("primary", Primary), ("budget", Budget), ("protocol", Protocol), ("tuning", Tuning)):
             if name in data:
                 parts[name] = self._section(model, data[name], (name,))
         parts |= self._families(data, ())
@@ -78,6 +78,8 @@ class _Reading:
             if name in data:
                 read: Callable[..., Any] = self.reader.sets if name in SETS else self.reader.family
                 parts[name] = read(name, data[name], (*place, name))
+        if "test_on" in data:
+            parts["test_on"] = self.reader.family("task_distributions", data["test_on"], (*place, "test_on"))
         if data.get("feature_extractor", "auto") != "auto":
             here = (*place, "feature_extractor")
             found = self.reader.one("feature_extractors", data["feature_extractor"], here)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.suite.components import LONGEST_LABEL, TESTABLE
-from bench.suite.model import CONTROLS, LISTS, SETS, Budget, Overrides, Primary, Protocol, Suite
+from bench.suite.model import CONTROLS, LISTS, SETS, Budget, Overrides, Primary, Protocol, Suite, Tuning
 
 if TYPE_CHECKING:
     from bench.registry.registry import Registry
@@ -27,10 +27,12 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         "primary": _section(Primary, definitions),
         "budget": {**_section(Budget, definitions), "oneOf": [{"required": ["gradient_evaluations"]}, {"required": ["outer_steps"]}]},
         "protocol": _section(Protocol, definitions),
+        "tuning": _section(Tuning, definitions),
         **{
             family: {"type": "array", "items": {"$ref": f"#/$defs/{family}"}, **({} if family == "gan_losses" else {"minItems": 1})}
             for family in LISTS
         },
+        "test_on": {"type": "array", "items": {"$ref": "#/$defs/task_distributions"}},
         **{family: {"type": "array", "items": {"type": "array", "items": {"$ref": f"#/$defs/{family}"}}, "minItems": 1} for family in SETS},
         "feature_extractor": {"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/feature_extractors"}]},
         "controls": _object({control: _WORDS for control in CONTROLS}),

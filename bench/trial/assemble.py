@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from bench.grid.cells import SHUFFLED, Trial
 from bench.registry.registry import Registry, discover
 from bench.suite.locations import without_locations
 from bench.suite.model import Component
+from bench.trial.sampling import SamplingEngine
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Setup:
     Attributes:
         stream: the tasks it sees, with the control applied; ``plain_stream``: the same without.
         trainer, adapter: engines for meta-training and for adaptation to held-out tasks (test-time hyperparameters).
-        outer_regularisers: those that act on the outer update.
     """
 
     trial: Trial
@@ -42,7 +42,6 @@ class Setup:
     modules: Mapping[str, nn.Module]
     trainer: Engine
     adapter: Engine
-    outer_regularisers: tuple[Any, ...]
     metrics: tuple[tuple[Component, Metric], ...]
     extractor: FeatureExtractor
     vectorised: bool
@@ -86,48 +85,79 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
     tasks = _tasks(*_spelled(trial.task_distribution))
     modules = _modules(trial, registry, tasks.sample_spec)
     penalties: dict[str, Any] = {}
-    outer_regularisers = []
+    regularisers: dict[str, Any] = {}
     for component in trial.regularisers:
-        regulariser = registry.create("regularisers", component.name, component.parameters)
-        if hasattr(regulariser, "penalty"):
-            # Its random numbers are named after it, so not by its label, which is in no identity.
-            penalties[f"{component.name}-{len(penalties)}"] = regulariser
-        else:
-            outer_regularisers.append(regulariser)
+        made = registry.create("regularisers", component.name, component.parameters)
+        group = penalties if hasattr(made, "penalty") else regularisers
+        # Random numbers and learned parameters are named after it, so not by its label, which is in no identity.
+        group[f"{component.name}-{len(group)}"] = made
+    augmentations = [registry.create("augmentations", component.name, component.parameters) for component in trial.augmentations]
     loss = registry.create("gan_losses", trial.gan_loss.name, trial.gan_loss.parameters) if trial.gan_loss else None
     parts = Parts(modules=modules, critic=Critic, loss=loss, penalties=penalties)
+    plain_stream = _stream(trial, trial.task_distribution, registry)
 
-    def engine(**test: Mapping[str, Any]) -> Engine:
+    def engine(*, training: bool, **test: Mapping[str, Any]) -> Engine:
         learner = registry.create("meta_learners", trial.meta_learner.name, {**trial.meta_learner.parameters, **test.get("learner", {})})
         rules = registry.create("games", trial.game.name, {**trial.game.parameters, **test.get("game", {})})
+        if not getattr(learner, "plays", True):
+            return SamplingEngine(rules.bind(parts), learner, plain_stream, trial.replicate)
         check_third_order(modules, penalties.values(), getattr(learner, "order", 1))
         return Engine(
             rules.bind(parts),
             learner,
+            regularisers=regularisers,
+            augmentations=augmentations,
+            training=training,
             adaptation_steps=trial.protocol["adaptation_steps"]["train"],
-            vectorise=all(getattr(part, "vectorised", True) for part in (learner, rules, loss, *penalties.values())),
+            vectorise=all(
+                getattr(part, "vectorised", True)
+                for part in (learner, rules, loss, *penalties.values(), *regularisers.values(), *augmentations)
+            ),
             task_chunk=trial.protocol["task_chunk"],
         )
 
-    trainer = engine()
-    name = [trial.task_distribution.name, without_locations(trial.task_distribution, registry)]
-    streams = [
-        TaskStream(tasks, name, seed=trial.seed, protocol=dict(trial.protocol), shuffled=shuffled, device=trial.device)
-        for shuffled in (trial.control == SHUFFLED, False)
-    ]
+    trainer = engine(training=True)
     return Setup(
         trial=trial,
         registry=registry,
-        stream=streams[0],
-        plain_stream=streams[1],
+        stream=_stream(trial, trial.task_distribution, registry, shuffled=trial.control == SHUFFLED),
+        plain_stream=plain_stream,
         modules=modules,
         trainer=trainer,
-        adapter=engine(learner=trial.meta_learner.test, game=trial.game.test),
-        outer_regularisers=tuple(outer_regularisers),
-        metrics=tuple((component, registry.create("metrics", component.name, component.parameters)) for component in trial.metrics),
+        adapter=engine(training=False, learner=trial.meta_learner.test, game=trial.game.test),
+        metrics=_metrics(trial.metrics, registry),
         extractor=_extractor(*_spelled(trial.feature_extractor), *_spelled(trial.task_distribution), artefacts),
         vectorised=trainer.vectorise,
     )
+
+
+def where_measured(setup: Setup, artefacts: Path) -> Setup:
+    """The same trial with the tasks, metrics and features that its meta-test measurements are made with.
+
+    Raises:
+        DataError: data are missing; MetricError: a bad extractor.
+    """
+    trial = setup.trial
+    if trial.transfer is None:
+        return setup
+    stream = _stream(trial, trial.transfer.task_distribution, setup.registry)
+    stream.scarce = stream.name != setup.stream.name  # the protocol was not made for it
+    return replace(
+        setup,
+        stream=stream,
+        metrics=_metrics(trial.transfer.metrics, setup.registry),
+        extractor=_extractor(*_spelled(trial.feature_extractor), *_spelled(trial.transfer.task_distribution), artefacts),
+    )
+
+
+def _stream(trial: Trial, distribution: Component, registry: Registry, *, shuffled: bool = False) -> TaskStream:
+    name = [distribution.name, without_locations(distribution, registry)]
+    tasks = _tasks(*_spelled(distribution))
+    return TaskStream(tasks, name, seed=trial.seed, protocol=dict(trial.protocol), shuffled=shuffled, device=trial.device)
+
+
+def _metrics(components: tuple[Component, ...], registry: Registry) -> tuple[tuple[Component, Metric], ...]:
+    return tuple((component, registry.create("metrics", component.name, component.parameters)) for component in components)
 
 
 def _spelled(component: Component) -> tuple[str, str]:

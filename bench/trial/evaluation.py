@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench.contracts import Adapted, Episode, Metric, Split
-from bench.game.engine import Rollout
+from bench.game.draws import Draws
+from bench.game.engine import Engine, Rollout
 from bench.measure.convergence import divergence_class
 from bench.suite.model import Component
-from bench.trees import Tree
+from bench.trees import Tree, tree_map
 from bench.trial.assemble import Setup
 from bench.trial.rows import Rows
 
@@ -102,18 +104,30 @@ def evaluate(setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, ou
 def _adapted_samples(setup: Setup, meta: Tree, episodes: Sequence[Episode], keys: Sequence[int], steps: Sequence[int]) -> Array:
     """(K, T, M, ...) samples after each of ``steps``."""
     engine, protocol = setup.adapter, setup.trial.protocol
-    engine.state = setup.trainer.state
+    engine.carried = setup.trainer.carried
     chunks = []
     for start in range(0, len(episodes), protocol["task_chunk"]):
         part = slice(start, start + protocol["task_chunk"])
         batch, draws = setup.stream.stack(episodes[part]), setup.stream.draws(keys[part])
-        end: Rollout = engine.begin(meta, batch["support"], draws)
+        end, zero = _start(engine, meta, batch, draws)
         taken = []
         for step in steps:
-            end = engine.rollout(meta, batch, draws, steps=step - end.steps, order=1, start=end)
-            taken.append(engine.sample(meta, end, protocol["samples"], draws.at("evaluation"), batch["query"]).cpu().numpy())
+            end = engine.rollout(meta, batch, draws, steps=zero + step - end.steps, order=1, start=end)
+            with torch.no_grad():
+                drawn = engine.sample(meta, end, protocol["samples"], draws.at("evaluation"), batch["query"])
+            taken.append(drawn.cpu().numpy())
         chunks.append(np.stack(taken))
     return np.concatenate(chunks, axis=1)
+
+
+def _start(engine: Engine, meta: Tree, batch: Tree, draws: Draws) -> tuple[Rollout, int]:
+    """Adaptation step 0, and how many steps it took: a privileged learner sees all real samples, for a head start."""
+    if getattr(engine.learner, "privileged", False):
+        batch["support"] = tree_map(lambda support, query: torch.cat([support, query], 1), batch["support"], batch["query"])
+    end = engine.begin(meta, batch["support"], draws)
+    for _ in range(getattr(engine.learner, "head_start", 0)):  # one at a time: a rollout remembers its path
+        end = engine.rollout(meta, batch, draws, steps=1, order=1, start=end)
+    return end, end.steps
 
 
 def _parts(episodes: Iterable[Episode], part: str, name: str) -> Array:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench import seeds
+from bench.episodes import TaskStream
 from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.grid.cells import Trial
+from bench.grid.tuning import validation_loss
 from bench.store import load_tree, save_samples, save_tree, tree_metadata, write_atomic, write_progress
 from bench.suite.model import Component
-from bench.trees import Tree, flatten, unflatten
-from bench.trial.assemble import Setup, assemble
+from bench.trees import Tree, flatten, tree_map, unflatten
+from bench.trial.assemble import Setup, assemble, where_measured
 from bench.trial.evaluation import evaluate
 from bench.trial.rows import Rows
 from bench.trial.training import Training, meta_train
 
+CHECKPOINT = "checkpoint.safetensors"
 COSTS = ("seconds", "gradient_evaluations", "samples_seen", "flops")
 
 
@@ -35,26 +40,32 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=trial.device != "cpu")
     _forget_peak_memory(trial.device)
-    setup = assemble(trial, results / "artefacts")
-    _record_extractor(setup, results / "artefacts" / f"{trial.features_key}.json")
+    artefacts = results / "artefacts"
+    setup = assemble(trial, artefacts)
+    _record_extractor(setup, trial.task_distribution, artefacts / f"{trial.features_key}.json")
+    measured = where_measured(setup, artefacts)
+    if trial.transfer is not None:
+        _record_extractor(measured, trial.transfer.task_distribution, artefacts / f"{trial.transfer.features_key}.json")
     setup.registry.observe("bench_trial_started", trial=trial.to_dict())
     folder = results / "trials" / trial.trial_id
     folder.mkdir(parents=True, exist_ok=True)
-    warm = _warm_start(setup, results / "artefacts")
-    training = _train(setup, folder, warm["spent"])
+    warm = _warm_start(setup, artefacts)
+    training = _train(setup, folder, artefacts, warm["spent"])
     row: dict[str, Any] = {"status": "diverged" if training.diverged else "ok", "reason": training.diverged}
     evaluation_began = time.perf_counter()
-    artefacts = ["checkpoint.safetensors"]
-    if not training.diverged:
+    files = [CHECKPOINT]
+    if trial.configuration is not None:  # it chooses settings, so it has no business on meta-test
+        if not training.diverged and not math.isfinite(training.best_loss):
+            row |= {"status": "diverged", "reason": f"no validation on meta-val has a finite {trial.primary_metric}"}
+    elif not training.diverged:
         steps = trial.protocol["adaptation_steps"]["test"]
-        tested = evaluate(setup, training.meta, "meta-test", steps, outer_step=training.step)
+        tested = evaluate(measured, training.meta, "meta-test", steps, outer_step=training.meta_step)
         training.rows.extend(tested.rows)
         save_samples(folder / "samples.npz", tested.samples)
-        artefacts.append("samples.npz")
+        files.append("samples.npz")
         if tested.diverged:
             row |= {"status": "diverged", "reason": tested.diverged}
-    if not setup.vectorised and not row["reason"]:
-        row["reason"] = "tasks ran one by one: a component is not vectorised, so costs do not compare"
+    row["reason"] = row["reason"] or "; ".join(caveats(setup))
     evaluation_seconds = training.evaluation_seconds + time.perf_counter() - evaluation_began
     row |= {name: getattr(training, name) + warm[name] for name in COSTS}
     row |= {
@@ -62,33 +73,54 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
         "evaluation_seconds": evaluation_seconds,
         "peak_memory_bytes": _peak_memory(trial.device),
         "outer_steps": training.step,
-        "artefacts": artefacts,
+        "artefacts": files,
     }
     return row, training.rows.columns
 
 
-def _train(setup: Setup, folder: Path, spent: float) -> Training:
-    """Meta-train on what the warm start left of the budget."""
-    trial = setup.trial
+def caveats(setup: Setup) -> list[str]:
+    """What a reader of the row must know although all went well."""
+    caveats = [] if setup.vectorised else ["tasks ran one by one: a component is not vectorised, so costs do not compare"]
+    for component, augmentation in zip(setup.trial.augmentations, setup.trainer.augmentations, strict=True):
+        if getattr(augmentation, "leaks", False):
+            caveats.append(f"{component.name} transforms what adaptation sees but no fakes, so the generator may imitate its transforms")
+    return caveats
+
+
+def _train(setup: Setup, folder: Path, artefacts: Path, spent: float) -> Training:
+    """Meta-train on what the warm start left of the budget, or go on from where a cell that shares the meta-training ended."""
+    trial, checkpoint = setup.trial, folder / CHECKPOINT
+    shared = artefacts / f"{trial.transfer.training_key}.safetensors" if trial.transfer else None
+    if shared is not None and shared.exists():
+        write_atomic(checkpoint, shared.read_bytes())
 
     def validate(meta: Tree, outer_step: int) -> Rows:
         return evaluate(setup, meta, "meta-val", [trial.primary_step], outer_step=outer_step, only=trial.primary_metric).rows
 
+    reading = next((metric.outputs[trial.primary_metric] for _, metric in setup.metrics if trial.primary_metric in metric.outputs), None)
+
+    def judge(rows: Rows) -> float:
+        return validation_loss(rows.columns["value"], reading) if reading else math.inf
+
     generator = torch.Generator().manual_seed(_learner_seed(trial))
-    meta = setup.learner.init(generator, setup.trainer.game)
-    return meta_train(
+    meta = setup.trainer.init(generator)
+    training = meta_train(
         setup.trainer,
         setup.stream,
         meta,
-        Outer(setup.learner, setup.outer_regularisers),
+        Outer(setup.learner, setup.trainer.regularisers.values()),
         replicate=trial.replicate,
         axis=trial.budget["axis"],
         amount=trial.budget["amount"] - spent,
         validations=trial.protocol["validations"],
-        validate=validate if trial.primary_metric in {name for _, metric in setup.metrics for name in metric.outputs} else None,
-        checkpoint=folder / "checkpoint.safetensors",
+        validate=validate if reading else None,
+        judge=judge if trial.tunes else None,
+        checkpoint=checkpoint,
         on_progress=_reporter(folder),
     )
+    if shared is not None and not shared.exists():
+        write_atomic(shared, checkpoint.read_bytes())
+    return training
 
 
 def _warm_start(setup: Setup, artefacts: Path) -> dict[str, float]:
@@ -112,11 +144,12 @@ def _build_warm_start(setup: Setup, path: Path) -> None:
     engine = Engine(
         setup.trainer.game,
         learner,
+        augmentations=setup.trainer.augmentations,
         adaptation_steps=trial.protocol["adaptation_steps"]["train"],
         vectorise=setup.vectorised,
         task_chunk=trial.protocol["task_chunk"],
     )
-    meta = learner.init(torch.Generator().manual_seed(_learner_seed(trial)), engine.game)
+    meta = engine.init(torch.Generator().manual_seed(_learner_seed(trial)))
     training = meta_train(
         engine,
         setup.plain_stream,
@@ -127,14 +160,21 @@ def _build_warm_start(setup: Setup, path: Path) -> None:
         amount=plan["amount"],
     )
     charged = {name: repr(getattr(training, name)) for name in ("spent", *COSTS)}
-    save_tree(path, flatten(training.meta["initial"]), metadata=charged)
+    save_tree(path, flatten(_networks(engine, setup.plain_stream, training.meta)), metadata=charged)
 
 
-def _record_extractor(setup: Setup, path: Path) -> None:
+def _networks(engine: Engine, stream: TaskStream, meta: Tree) -> Tree:
+    """{player: {name: tensor}} that a learner's adaptation starts from; joint training has one start for all tasks."""
+    episodes, draws = stream.training(replicate=0, step=0)
+    start = engine.begin(meta, episodes["support"], draws)
+    return tree_map(lambda leaf: leaf[0], engine.map("weights", partial(engine.learner.weights, meta), start.params))
+
+
+def _record_extractor(setup: Setup, distribution: Component, path: Path) -> None:
     """Beside the results: which features they rest on, and how good these are."""
     if not path.exists():
         name = setup.trial.feature_extractor.name
-        about = {"name": name, "task_distribution": setup.trial.task_distribution.label, "fingerprint": setup.extractor.fingerprint()}
+        about = {"name": name, "task_distribution": distribution.label, "fingerprint": setup.extractor.fingerprint()}
         write_atomic(path, json.dumps({**about, "certificate": setup.extractor.certificate()}, indent=1).encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -36,6 +37,8 @@ class Training:
         flops_per_step: floating-point operations of one outer step, matrix products and convolutions only.
         validations, points: how many points of the meta-val and meta-train curves are taken.
         diverged: why training stopped early; empty where it did not.
+        best, best_step, best_loss: where the checkpoint is chosen on meta-val: ``{"meta", "carried"}`` of the best validation so far, its
+            outer step and its loss; empty before one was finite.
     """
 
     meta: Tree
@@ -50,12 +53,20 @@ class Training:
     validations: int = 0
     points: int = 0
     diverged: str = ""
+    best: Tree = field(default_factory=dict)
+    best_step: int = 0
+    best_loss: float = math.inf
     rows: Rows = field(default_factory=Rows)
 
     @property
     def flops(self) -> float:
         """Floating-point operations of all outer steps so far."""
         return self.flops_per_step * self.step
+
+    @property
+    def meta_step(self) -> int:
+        """The outer step that ``meta`` is of when training has ended."""
+        return self.best_step if self.best else self.step
 
 
 def meta_train(
@@ -69,6 +80,7 @@ def meta_train(
     amount: float,
     validations: int = 0,
     validate: Callable[[Tree, int], Rows] | None = None,
+    judge: Callable[[Rows], float] | None = None,
     checkpoint: Path | None = None,
     on_progress: Callable[[float], None] = lambda progress: None,
 ) -> Training:
@@ -84,18 +96,20 @@ def meta_train(
         amount: of it.
         validations: how often, evenly over the budget, ``validate(meta, outer_step)`` is called; its cost is not charged.
         validate: measures on meta-val.
+        judge: loss of a validation, infinite where it is beyond use; where given, training ends with the meta parameters of the lowest.
         checkpoint: file to save to now and then, and to go on from where it exists.
         on_progress: told the share of the budget that is spent.
 
     Returns:
         The end of training.
     """
-    training = Training(tree_map(lambda leaf: leaf, meta), outer)  # in the order that a checkpoint gives back
+    # In the order that a checkpoint gives back, with the samples that the start was fitted to.
+    training = Training(tree_map(lambda leaf: leaf, meta), outer, samples_seen=engine.samples_seen)
     if checkpoint is not None and checkpoint.exists():
         _resume(training, engine, checkpoint)
     saved = time.monotonic()
     while training.spent < amount and not training.diverged:
-        _validate_if_due(training, amount, validations, validate)
+        _validate_if_due(training, engine, amount, validations, validate, judge)
         began = time.perf_counter()
         _outer_step(training, engine, stream, replicate, axis, amount)
         training.seconds += time.perf_counter() - began
@@ -103,18 +117,32 @@ def meta_train(
         if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
             save_checkpoint(checkpoint, training, engine)
             saved = time.monotonic()
-    if not training.diverged and amount:
-        _validate_if_due(training, amount, validations, validate)
+    if not training.diverged and (amount or judge):
+        _validate_if_due(training, engine, amount, validations, validate, judge)
+    if not training.diverged and training.best:
+        training.meta, engine.carried = training.best["meta"], training.best["carried"]
     if checkpoint is not None:
         save_checkpoint(checkpoint, training, engine)
     return training
 
 
-def _validate_if_due(training: Training, amount: float, validations: int, validate: Callable[[Tree, int], Rows] | None) -> None:
+def _validate_if_due(
+    training: Training,
+    engine: Engine,
+    amount: float,
+    validations: int,
+    validate: Callable[[Tree, int], Rows] | None,
+    judge: Callable[[Rows], float] | None,
+) -> None:
     due = validations and training.spent >= amount * training.validations / validations
     if validate is not None and due and training.validations <= validations:
         began = time.perf_counter()
-        training.rows.extend(validate(training.meta, training.step))
+        rows = validate(training.meta, training.step)
+        training.rows.extend(rows)
+        loss = math.inf if judge is None else judge(rows)
+        if loss < training.best_loss:
+            training.best = {"meta": training.meta, "carried": engine.carried}
+            training.best_step, training.best_loss = training.step, loss
         training.evaluation_seconds += time.perf_counter() - began
         training.validations += 1
 
@@ -145,10 +173,19 @@ def flops_of_outer_step(engine: Engine, meta: Tree, episodes: Tree, draws: Draws
 
     Counted without stacking tasks: PyTorch's counter takes a stacked (grouped) convolution's backward for several times its size.
     """
-    alone = Engine(engine.game, engine.learner, adaptation_steps=engine.adaptation_steps, vectorise=False)
+    alone = Engine(
+        engine.game,
+        engine.learner,
+        regularisers=engine.regularisers,
+        augmentations=engine.augmentations,
+        adaptation_steps=engine.adaptation_steps,
+        vectorise=False,
+    )
     counter = _FlopCounter()  # type: ignore[no-untyped-call]
     with counter:
-        alone.outer_step(meta, tree_map(lambda leaf: leaf[:1], episodes), Outer(engine.learner), draws.of(draws.key[:1]))
+        alone.outer_step(
+            meta, tree_map(lambda leaf: leaf[:1], episodes), Outer(engine.learner, engine.regularisers.values()), draws.of(draws.key[:1])
+        )
     return counter.total * len(draws.key)
 
 
@@ -174,15 +211,16 @@ def _finite(tree: Tree) -> bool:
 
 def save_checkpoint(path: Path, training: Training, engine: Engine) -> None:
     """Everything that the next outer step depends on, as safetensors; written atomically."""
-    tensors = flatten({"meta": training.meta, "outer": training.outer.state, "state": engine.state})
-    plain = {one.name: getattr(training, one.name) for one in fields(Training) if one.name not in ("meta", "outer", "rows")}
+    tensors = flatten({"meta": training.meta, "outer": training.outer.state, "carried": engine.carried, "best": training.best})
+    plain = {one.name: getattr(training, one.name) for one in fields(Training) if one.name not in ("meta", "outer", "best", "rows")}
     save_tree(path, tensors, metadata={"training": json.dumps({**plain, "rows": training.rows.columns})})
 
 
 def _resume(training: Training, engine: Engine, path: Path) -> None:
     tree = unflatten({name: tensor.to(_device(engine)) for name, tensor in load_tree(path).items()})
     plain: Mapping[str, Any] = json.loads(tree_metadata(path)["training"])
-    training.meta, training.outer.state, engine.state = tree.get("meta", {}), tree.get("outer", {}), tree.get("state", {})
+    training.meta, training.outer.state, engine.carried = tree.get("meta", {}), tree.get("outer", {}), tree.get("carried", {})
+    training.best = {"meta": {}, "carried": {}, **tree["best"]} if "best" in tree else {}
     training.rows = Rows(plain["rows"])
     for name, value in plain.items():
         if name != "rows":

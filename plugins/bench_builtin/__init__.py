@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench import hookimpl
+from bench_builtin.augmentations import AUGMENTATIONS
 from bench_builtin.feature_extractors import FEATURE_EXTRACTORS
 from bench_builtin.games import GAMES
 from bench_builtin.gan_losses import GAN_LOSSES
@@ -37,8 +38,14 @@ def bench_gan_losses() -> Factories:
 
 @hookimpl
 def bench_regularisers() -> Factories:
-    """Penalties on the discriminator, decay and clipping of the outer update."""
+    """Penalties on the discriminator; decay, clipping, noise and fairness in the outer loop."""
     return REGULARISERS
+
+
+@hookimpl
+def bench_augmentations() -> Factories:
+    """Transforms of whole tasks, of supports, and mixtures of support and query."""
+    return AUGMENTATIONS
 
 
 @hookimpl

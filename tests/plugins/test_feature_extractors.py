@@ -11,7 +11,7 @@ import torch
 
 from bench.contracts import Episode, MetricError, SampleSpec
 from bench_builtin.feature_extractors import FEATURE_EXTRACTORS, Identity, Pixels, ProtoNetConv4, conv4, protonet
-from bench_builtin.task_distributions import Glyphs, Sinusoids
+from bench_builtin.task_distributions import Digits, Glyphs, Sinusoids
 
 
 class Patterns:
@@ -100,6 +100,25 @@ def test_a_shipped_extractor_beats_pixels_on_held_out_characters(shipped):
             nearest = np.square(asked[:, None] - known).sum(axis=2).argmin(axis=1)
             right[name].append(np.mean(nearest == np.arange(20).repeat(3)))
     assert np.mean(right["extractor"]) > np.mean(right["pixels"]) + 0.15
+
+
+def test_the_weights_for_glyphs_measure_other_data_of_that_size_with_a_certificate_of_their_own(tmp_path):
+    ruler, own, ten = ProtoNetConv4(weights="glyphs"), ProtoNetConv4(), Digits(size=16, meta_test="all")
+    own.prepare(Glyphs(size=16), tmp_path)
+    ruler.prepare(ten, tmp_path)
+    assert ruler.fingerprint() == own.fingerprint()
+    assert (ruler.certificate()["split"], ruler.certificate()["ways"]) == ("meta-test", 10)
+    assert ruler.certificate()["one_shot_accuracy"] > 0.5  # ten ways: chance is 0.1
+    ruler.prepare(Glyphs(size=16), tmp_path)
+    assert ruler.certificate() == own.certificate()
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_without_classes_to_train_on_need_weights_from_elsewhere(tmp_path):
+    with pytest.raises(MetricError, match="meta-train has 0 classes"):
+        ProtoNetConv4().prepare(Digits(size=16, meta_test="all"), tmp_path)
+    with pytest.raises(MetricError, match=r"glyphs of 1x16x16, 1x28x28 in \[-1, 1\], none for samples of 1x8x8 in \[-1, 1\]; choose such a size"):
+        ProtoNetConv4(weights="glyphs").prepare(Digits(), tmp_path)
 
 
 def test_features_do_not_depend_on_the_batch(shipped):

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from bench.contracts import SPLITS, DataError
-from bench_builtin.task_distributions import TASK_DISTRIBUTIONS, Digits, GaussianRings, Glyphs, Omniglot, Sinusoids
+from bench_builtin.task_distributions import TASK_DISTRIBUTIONS, Digits, GaussianRings, Glyphs, IdentifiedSinusoids, Omniglot, Sinusoids
 from bench_builtin.task_distributions import omniglot as omniglot_module
 
-WITHOUT_FILES = [Digits, GaussianRings, Glyphs, Sinusoids]
+WITHOUT_FILES = [Digits, GaussianRings, Glyphs, IdentifiedSinusoids, Sinusoids]
 ALPHABETS = {"images_background": ["Greek", "Hebrew", "Korean", "Tagalog", "Braille"], "images_evaluation": ["Angelic", "Tengwar"]}
 
 
@@ -67,7 +67,7 @@ def test_a_task_that_does_not_exist_is_refused(make):
 
 
 def test_the_offered_names_are_the_documented_ones():
-    assert sorted(TASK_DISTRIBUTIONS) == ["digits", "gaussian-rings", "glyphs", "omniglot", "sinusoids"]
+    assert sorted(TASK_DISTRIBUTIONS) == ["digits", "gaussian-rings", "glyphs", "omniglot", "sinusoids", "sinusoids-identified"]
 
 
 # ------------------------------------------------------------------ rings
@@ -112,6 +112,54 @@ def test_targets_are_one_sinusoid_of_the_inputs():
         assert 0 <= np.arctan2(along_cosine, along_sine) <= np.pi
 
 
+# ------------------------------------------------------------------ identified sinusoids
+def amplitude_code_and_noise(episode):
+    """The support's least-squares amplitude, its one code and the standard deviation of what a sine does not explain."""
+    x, y = (episode.support[name].astype(np.float64) for name in "xy")
+    assert (x[:, 1:] == x[0, 1:]).all()
+    assert np.array_equal(episode.query["x"][:, 1:], x[:1, 1:].repeat(len(episode.query["x"]), axis=0))
+    assert sorted(x[0, 1:]) == [0] * 19 + [1]
+    sine = np.sin(x[:, 0])
+    amplitude = sine @ y[:, 0] / (sine @ sine)
+    return amplitude, int(x[0, 1:].argmax()), (y[:, 0] - amplitude * sine).std()
+
+
+def test_in_meta_training_the_code_tells_the_amplitude():
+    tasks = IdentifiedSinusoids()
+    assert tasks.size("meta-train") == 16
+    for task in range(16):
+        amplitude, code, noise = amplitude_code_and_noise(tasks.episode("meta-train", task, shots=2000, query=3, rng=rng(task)))
+        assert code == task
+        # A slope's standard error is 0.1 / sqrt(N / 2) = 0.003, a standard deviation's 0.1 / sqrt(2 N) = 0.0016.
+        assert amplitude == pytest.approx(0.1 + task * 3.9 / 19, abs=0.015)
+        assert noise == pytest.approx(0.1, abs=0.008)
+
+
+@pytest.mark.parametrize("split", ["meta-val", "meta-test"])
+def test_on_held_out_tasks_the_code_says_nothing_of_the_amplitude(split):
+    tasks = IdentifiedSinusoids()
+    assert tasks.size(split) is None
+    drawn = [amplitude_code_and_noise(tasks.episode(split, 0, shots=200, query=1, rng=rng(seed)))[:2] for seed in range(1000)]
+    amplitudes, codes = np.array(drawn).T
+    assert set(codes) == set(range(16))
+    assert -0.1 < amplitudes.min() < 0.2
+    assert 3.9 < amplitudes.max() < 4.2
+    assert amplitudes.mean() == pytest.approx(2.05, abs=5 * 3.9 / np.sqrt(12 * 1000))
+    assert abs(np.corrcoef(amplitudes, codes)[0, 1]) < 5 / np.sqrt(1000)
+
+
+@pytest.mark.parametrize(("split", "width"), [("meta-train", 5), ("meta-val", 4.5), ("meta-test", 4.5)])
+def test_held_out_queries_keep_to_the_published_interval(split, width):
+    episode = IdentifiedSinusoids().episode(split, 0, shots=2000, query=2000, rng=rng())
+    for part, bound in ((episode.support, 5), (episode.query, width)):
+        assert bound - 0.05 < np.abs(part["x"][:, 0]).max() <= bound
+
+
+def test_a_code_that_does_not_occur_in_meta_training_is_refused():
+    with pytest.raises(DataError, match="meta-train has 16 tasks, numbered from 0: there is no task 16"):
+        IdentifiedSinusoids().episode("meta-train", 16, shots=1, query=1, rng=rng())
+
+
 # ------------------------------------------------------------------ digits
 def test_support_and_query_share_no_image():
     episode = Digits().episode("meta-train", 3, shots=60, query=100, rng=rng())
@@ -134,6 +182,30 @@ def test_digits_are_those_of_scikit_learn_and_no_digit_is_in_two_splits():
             assert {tuple(row) for row in (episode.support["x"].reshape(174, 64) + 1) * 8} <= known
             seen.append(label)
     assert sorted(seen) == list(range(10))
+
+
+def images_of(**settings):
+    return Digits(**settings).episode("meta-test", 0, shots=174, query=0, rng=rng()).support["x"]
+
+
+@pytest.mark.parametrize("size", [16, 28])
+def test_larger_digits_are_those_that_pillow_interpolates(size):
+    small, large = images_of(), images_of(size=size)  # of one order, as both are drawn with equal random numbers
+    assert large.shape == (174, 1, size, size)
+    for given, image in zip(small[:20, 0], large[:20, 0], strict=True):
+        theirs = np.asarray(Image.fromarray((given + 1) / 2).resize((size, size), Image.Resampling.BILINEAR))
+        assert (image + 1) / 2 == pytest.approx(theirs, abs=0.5 / 255 + 1e-6)  # ours are in 255 grey steps
+    grey = (large + 1) * 127.5
+    assert np.abs(grey - grey.round()).max() < 1e-4
+
+
+def test_all_ten_digits_can_be_meta_test_tasks_and_then_none_is_left_to_train_on():
+    ten = Digits(meta_test="all")
+    assert [ten.size(split) for split in SPLITS] == [0, 0, 10]
+    drawn = [ten.episode("meta-test", task, shots=3, query=0, rng=rng()).task_id for task in range(10)]
+    assert drawn == [f"digit-{digit}" for digit in range(10)]
+    with pytest.raises(DataError, match="meta-train has 0 tasks"):
+        ten.episode("meta-train", 0, shots=1, query=0, rng=rng())
 
 
 def test_more_samples_than_a_digit_has_are_refused():

@@ -10,8 +10,9 @@ import json
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import safetensors.torch
@@ -96,6 +97,25 @@ def shipped(tasks: TaskDistribution) -> Path | None:
     return None
 
 
+def shipped_for_glyphs(tasks: TaskDistribution) -> Path:
+    """The extractor shipped for glyphs, whatever the data of ``tasks``.
+
+    Raises:
+        MetricError: none is shipped for samples of this shape and range.
+    """
+    wanted = Preprocessing.of(tasks.sample_spec)
+    pointers = sorted(SHIPPED.glob("protonet-conv4-glyphs-*.json"))
+    made_for = {pointer: load(pointer).preprocessing for pointer in pointers}
+    for pointer in pointers:
+        if made_for[pointer] == wanted:
+            return pointer
+    known = ", ".join("x".join(map(str, one.shape)) for one in made_for.values())
+    raise MetricError(
+        f"protonet-conv4 has weights for glyphs of {known} in [-1, 1], none for samples of {'x'.join(map(str, wanted.shape))} in "
+        f"[{wanted.low:g}, {wanted.high:g}]; choose such a size, or weights: own"
+    )
+
+
 def recipe(tasks: TaskDistribution, episodes: int) -> str:
     """Name of an extractor before it is trained: a hash of the training, and of the data and some episodes drawn from them."""
     rng = np.random.default_rng(conv4.SEED)
@@ -131,13 +151,18 @@ class ProtoNetConv4:
     Args:
         episodes: training episodes of up to 20 ways (classes count four times, once per quarter turn).
         force: use the extractor even where its certificate is too low for a trustworthy measure.
+        weights: ``own`` come from the meta-train classes of what is measured; ``glyphs`` are the shipped ones, certified on what is
+            measured: one ruler for several data sets of one size, and the only one for data without meta-train classes.
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ("image",)
 
-    def __init__(self, *, episodes: Annotated[int, Field(ge=1)] = EPISODES, force: bool = False) -> None:
+    def __init__(
+        self, *, episodes: Annotated[int, Field(ge=1)] = EPISODES, force: bool = False, weights: Literal["own", "glyphs"] = "own"
+    ) -> None:
         self.episodes = episodes
         self.force = force
+        self.weights = weights
         self._prepared: tuple[Embedding, nn.Sequential] | None = None
 
     def prepare(self, tasks: TaskDistribution, cache: Path) -> None:
@@ -147,6 +172,9 @@ class ProtoNetConv4:
             MetricError: held-out one-shot accuracy is below what is required, the tasks have no classes, or a file is damaged.
         """
         pointer = shipped(tasks) if self.episodes == EPISODES else None
+        foreign = self.weights == "glyphs" and pointer is None
+        if foreign:
+            pointer = shipped_for_glyphs(tasks)
         if pointer is None:
             conv4.count(tasks, "meta-train", 2)
             conv4.count(tasks, "meta-val", 2)
@@ -156,6 +184,8 @@ class ProtoNetConv4:
                 logger.info("training protonet-conv4 for %s images, once per data set", "x".join(map(str, tasks.sample_spec.shape)))
                 save(conv4.train(tasks, episodes=self.episodes), Path(cache), name, data=tasks.fingerprint())
         embedding = load(pointer)
+        if foreign:
+            embedding = replace(embedding, certificate=conv4.certify(embedding, tasks))
         evidence = embedding.certificate
         accuracy, ways, required = evidence["one_shot_accuracy"], evidence["ways"], evidence["required"]
         logger.info("protonet-conv4: held-out %d-way one-shot accuracy %.2f (required %.2f)", ways, accuracy, required)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-
-from bench.contracts import Optimiser, Tree, tree_map
+from bench.contracts import Factor, Optimiser, Space, Tree, tree_map
 from bench_builtin.inner_optimisers import Adam, Sgd
 from bench_builtin.meta_learners.adaptation import Adapts, OuterLoop, Rates, Schedule, Steps, whole_task
 
@@ -14,45 +13,56 @@ if TYPE_CHECKING:
     from bench.contracts import Draws, Engine, Outer
 
 
+@dataclass(frozen=True, kw_only=True)
 class Reptile(Adapts, OuterLoop):
     """theta <- theta + outer_lr * mean_i(phi_K^i - theta), as an outer step along the pseudo-gradient theta - phi_K.
 
-    Outer SGD is the paper's interpolation; an outer Adam is FIGR's variant. No derivative of adaptation is taken.
+    Outer SGD is the paper's interpolation. No derivative of adaptation is taken.
 
     Args:
         uses: what adaptation sees in meta-training: the support, or the whole task (Reptile needs no query).
         steps: adaptation steps in meta-training; None: the protocol's.
-        inner_lr, inner_optimiser: of adaptation; Adam without momentum as in the paper's code.
-        outer_lr: the interpolation's epsilon.
-        outer_optimiser, outer_schedule: of the outer loop; the paper decays epsilon linearly to 0.
+        outer_lr: the interpolation's epsilon, which the paper decays linearly to 0.
 
     Source: Nichol et al., 2018, https://arxiv.org/abs/1803.02999, algorithm 1.
     """
 
-    def __init__(
-        self,
-        *,
-        uses: Literal["support", "task"] = "task",
-        steps: Steps = None,
-        inner_lr: Rates = 0.005,
-        inner_optimiser: Optimiser = Adam(),  # noqa: B008 (frozen)
-        outer_lr: Rates = 0.5,
-        outer_optimiser: Optimiser = Sgd(),  # noqa: B008 (frozen)
-        outer_schedule: Schedule = "linear",
-    ) -> None:
-        Adapts.__init__(self, inner_lr, inner_optimiser)
-        self.set_outer(outer_lr, outer_optimiser, outer_schedule)
-        self.uses, self.steps = uses, steps
+    uses: Literal["support", "task"] = "task"
+    steps: Steps = None
+    outer_lr: Rates = 0.5
+    outer_optimiser: Optimiser = Sgd()
+    outer_schedule: Schedule = "linear"
+
+    space: ClassVar[Space] = {"inner_lr": Factor(1 / 4, 4), "outer_lr": Factor(1 / 4, 2)}
 
     def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
         """The mean runs over all tasks of the step, chunk by chunk."""
         if self.uses == "task":
             episodes = {**episodes, "support": whole_task(episodes)}
         steps = game.adaptation_steps if self.steps is None else self.steps
-        tasks = len(draws.key)
-        moved = tree_map(torch.zeros_like, meta["initial"])
-        for rows in torch.arange(tasks).split(game.task_chunk or tasks):
-            chunk = tree_map(lambda leaf, rows=rows: leaf[rows], episodes)
-            end = game.rollout(meta, chunk, draws.of(draws.key[rows]), steps=steps, order=1)
-            moved = tree_map(lambda total, theta, phi: total + (theta - phi).sum(0) / tasks, moved, meta["initial"], end.params)
-        return outer.descend(meta, {"initial": moved}), {}
+
+        def moved(chunk: Tree, draws: Draws) -> Tree:
+            end = game.rollout(meta, chunk, draws, steps=steps, order=1)
+            return {"initial": tree_map(lambda theta, phi: theta - phi, meta["initial"], end.params)}
+
+        return outer.descend(meta, game.mean_over_tasks(moved, meta, episodes, draws)), {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figr(Reptile):
+    """Reptile's pseudo-gradient theta - phi_K given to an outer Adam, with plain SGD inside, on the support alone.
+
+    Defaults are those of the authors' code: inner rate 1e-3, outer Adam 1e-4, 10 adaptation steps, one task per outer step (the
+    protocol's ``task_batch`` decides here). Their game is Wasserstein with gradient penalty.
+
+    Source: Clouatre & Demers, 2019, https://arxiv.org/abs/1901.02199, algorithm 1.
+    """
+
+    inner_lr: Rates = 0.001
+    inner_optimiser: Optimiser = Sgd()
+    uses: Literal["support", "task"] = "support"
+    outer_lr: Rates = 0.0001
+    outer_optimiser: Optimiser = Adam(beta1=0.9, beta2=0.999)
+    outer_schedule: Schedule = "constant"
+
+    space: ClassVar[Space] = {"inner_lr": Factor(1 / 4, 4), "outer_lr": Factor(1 / 4, 4)}

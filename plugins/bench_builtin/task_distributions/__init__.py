@@ -4,7 +4,7 @@ from bench_builtin.task_distributions.digits import Digits
 from bench_builtin.task_distributions.glyphs import Glyphs
 from bench_builtin.task_distributions.omniglot import Omniglot
 from bench_builtin.task_distributions.rings import GaussianRings
-from bench_builtin.task_distributions.sinusoids import Sinusoids
+from bench_builtin.task_distributions.sinusoids import IdentifiedSinusoids, Sinusoids
 
 TASK_DISTRIBUTIONS = {
     "digits": Digits,
@@ -12,4 +12,5 @@ TASK_DISTRIBUTIONS = {
     "glyphs": Glyphs,
     "omniglot": Omniglot,
     "sinusoids": Sinusoids,
+    "sinusoids-identified": IdentifiedSinusoids,
 }

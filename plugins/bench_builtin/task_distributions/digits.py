@@ -1,4 +1,4 @@
-"""The 8 x 8 handwritten digits that scikit-learn ships: real data for smoke tests, with very few classes.
+"""The 8 x 8 handwritten digits that scikit-learn ships: real data for smoke tests and for transfer, with very few classes.
 
 Source: Alpaydin and Kaynak, 1998, https://archive.ics.uci.edu/dataset/80 (test part, as in ``sklearn.datasets.load_digits``).
 """
@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from bench.contracts import Episode, Kind, SampleSpec, Split
 from bench_builtin.task_distributions.finite import check_task, draw_episode
 
-CLASSES: dict[Split, tuple[int, ...]] = {"meta-train": (0, 1, 2, 3, 4, 5), "meta-val": (6, 7), "meta-test": (8, 9)}
+SIDE = 8
+DARKEST = 16  # grey level of full ink
+CLASSES: dict[str, dict[Split, tuple[int, ...]]] = {
+    "8-9": {"meta-train": (0, 1, 2, 3, 4, 5), "meta-val": (6, 7), "meta-test": (8, 9)},
+    "all": {"meta-train": (), "meta-val": (), "meta-test": tuple(range(10))},
+}
 
 
 @cache
@@ -26,17 +32,36 @@ def _images() -> tuple[np.ndarray, np.ndarray]:
     return digits.images.astype(np.uint8), digits.target.astype(np.uint8)
 
 
+@cache
+def _enlarged(size: int) -> np.ndarray:
+    """Images (1797, 1, size, size) float32 in [-1, 1], ink +1; enlarged ones in 255 grey steps, the same on every machine."""
+    import torch
+
+    ink = torch.from_numpy(_images()[0][:, None].astype(np.float32) / DARKEST)
+    if size != SIDE:
+        ink = torch.nn.functional.interpolate(ink, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        ink = (ink * 255).round() / 255
+    return (2 * ink - 1).numpy()
+
+
 class Digits:
-    """One digit is one task: 0-5 meta-train, 6-7 meta-val, 8-9 meta-test; 174 to 183 images (1, 8, 8) each, in [-1, 1], ink +1."""
+    """One digit is one task of 174 to 183 images (1, size, size), in [-1, 1] with ink +1: 0-5 meta-train, 6-7 meta-val, 8-9 meta-test.
+
+    Args:
+        size: side of the images; those beyond 8 pixels are interpolated and hold no more detail.
+        meta_test: ``all`` makes meta-test tasks of all ten digits, for learners that are meta-trained elsewhere: none is left to train on.
+    """
 
     kind: ClassVar[Kind] = "image"
 
-    def __init__(self) -> None:
-        self.sample_spec = SampleSpec("image", (1, 8, 8), -1.0, 1.0)
+    def __init__(self, *, size: Annotated[int, Field(ge=SIDE, le=64)] = SIDE, meta_test: Literal["8-9", "all"] = "8-9") -> None:
+        self.side = size
+        self.classes = CLASSES[meta_test]
+        self.sample_spec = SampleSpec("image", (1, size, size), -1.0, 1.0)
 
     def size(self, split: Split) -> int | None:
         """Number of digits in the split."""
-        return len(CLASSES[split])
+        return len(self.classes[split])
 
     def episode(self, split: Split, task: int, *, shots: int, query: int, rng: np.random.Generator) -> Episode:
         """Different images of one digit.
@@ -44,10 +69,9 @@ class Digits:
         Raises:
             DataError: the digit has fewer than ``shots + query`` images, or the split has no such task.
         """
-        check_task(task, len(CLASSES[split]), split)
-        digit = CLASSES[split][task]
-        grey, labels = _images()
-        samples = grey[labels == digit][:, None].astype(np.float32) / 8 - 1
+        check_task(task, len(self.classes[split]), split)
+        digit = self.classes[split][task]
+        samples = _enlarged(self.side)[_images()[1] == digit]
         return draw_episode(f"digit-{digit}", samples, shots=shots, query=query, rng=rng)
 
     def fingerprint(self) -> str:
