@@ -244,8 +244,8 @@ class MetaRegulariser(Protocol):
     def adjust_gradient(self, meta: Tree, gradient: Tree) -> Tree:
         """A new meta-gradient (coupled weight decay, clipping)."""
 
-    def adjust_update(self, meta: Tree, updated: Tree, outer_lr: float) -> Tree:
-        """New meta parameters after the step (decoupled weight decay)."""
+    def adjust_update(self, meta: Tree, updated: Tree, rates: Tree) -> Tree:
+        """New meta parameters after the step (decoupled weight decay); ``rates``: the outer rate of each leaf of ``meta``."""
 
 
 @dataclass(frozen=True)

@@ -478,7 +478,8 @@ def test_the_metrics_are_those_of_the_place_that_is_measured_on(cells):
 def test_samples_that_do_not_agree_are_skipped_with_a_cure(cells):
     there = [{"glyphs": {"size": 8, "label": "small"}}, {"glyphs": {"size": 16, "label": "large"}}, "gaussian-rings"]
     trials = cells(task_distributions=["digits"], test_on=there, regularisers=[[]])
-    why = "meta-trained on digits (image 1 x 8 x 8 in [-1, 1]), it cannot be measured on {}; choose hyperparameters with which their samples agree"
+    here = "meta-trained on digits (image 1 x 8 x 8 in [-1, 1])"
+    why = here + ", it cannot be measured on {}; choose hyperparameters with which their samples agree"
     assert {(trial.place, trial.skip.partition(", such")[0]) for trial in trials} == {
         ("digits -> small", ""),
         ("digits -> large", why.format("large (image 1 x 16 x 16 in [-1, 1])")),

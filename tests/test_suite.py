@@ -215,7 +215,7 @@ def test_a_suite_cannot_be_changed(load):
         ("meta_learner", "[maml]", "meta_learner: unknown key 'meta_learner'. Did you mean 'meta_learners'?"),
         ("tests_on", "[rings]", "tests_on: unknown key 'tests_on'. Did you mean 'test_on'?"),
         ("test_on", "[ring]", "test_on[0]: unknown task distribution 'ring'. Did you mean 'rings'?"),
-        ("test_on", "rings", "test_on: must be a list of components, such as [digits] (value \"rings\")"),
+        ("test_on", "rings", 'test_on: must be a list of components, such as [digits] (value "rings")'),
         ("test_on", "[rings, rings]", "test_on[1]: the label 'rings' appears twice"),
         ("tuning", "{trials: 8, split: meta-test}", "tuning.split: must be meta-val: what is chosen on meta-test tasks looks better"),
         ("tuning", "{trials: 8, split: val}", 'tuning.split: must be meta-val (value "val")'),

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import bench
+from bench.driver import run as driver
 from bench.driver.run import RunOptions, prepare, run
 from bench.errors import ExitCode
 from bench.frame import ledger_frame
@@ -33,7 +34,21 @@ SUITE = {
 }  # fmt: skip
 EIGHT = {"gaussian-rings": {"modes": 8, "label": "eight"}}
 ELSEWHERE = {"test_on": [{"gaussian-rings": {"modes": 2, "label": "two"}}, EIGHT]}
+REPORT = driver._report
 MEASURED = ["arm", "split", "task_id", "outer_step", "adaptation_step", "metric", "value", "ceiling", "fingerprint"]
+
+
+@pytest.fixture
+def with_report(monkeypatch):
+    monkeypatch.setattr(driver, "_report", REPORT)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_report():
+    """Drawing takes longer than everything that these tests are about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "_report", lambda planned: "")
+        yield
 
 
 def results_of(folder, **changes):
@@ -151,6 +166,7 @@ def test_the_plan_counts_a_shared_meta_training_once(tmp_path):
     assert costly == ["two -> two"] * 3
 
 
+@pytest.mark.usefixtures("with_report")
 def test_shots_are_cells_of_one_run(tmp_path):
     results = results_of(tmp_path, protocol={**SUITE["protocol"], "shots": [2, 6]}, meta_learners=["reptile", "scratch"], controls={},
                          primary={**SUITE["primary"], "compare": ["reptile", "scratch"]}, budget={"gradient_evaluations": 20})  # fmt: skip

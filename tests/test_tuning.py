@@ -27,6 +27,7 @@ from bench.game.outer import Outer
 from bench.grid.cells import TUNING_REPLICATE, Trial, expand
 from bench.grid.selection import select
 from bench.grid.tuning import at_edge, choose, configurations, settings, validation_loss
+from bench.registry.listing import info_text
 from bench.registry.registry import discover
 from bench.store import TrialRow
 from bench.suite.components import Component
@@ -234,6 +235,14 @@ def test_a_selection_brings_the_tuning_trials_that_it_needs(cells):
     assert {trial.arm for trial in tuning} == {"maml"}
 
 
+def test_an_arm_without_the_primary_metric_cannot_be_tuned(cells, monkeypatch):
+    monkeypatch.setattr("bench.registry.registry.Registry.data_hash", lambda self, family, name, parameters: name)
+    changes = {"games": ["gan"], "gan_losses": ["hinge"], "networks": ["mlp"], "metrics": ["energy", "modes"], "controls": None}
+    primary = {"metric": "modes", "adaptation_step": 5, "compare": ["maml", "scratch"]}
+    with pytest.raises(SuiteError, match="maml on digits cannot be tuned: its primary metric 'modes' is not defined there"):
+        cells(**changes, primary=primary, task_distributions=["gaussian-rings", "digits"], meta_learners=["maml", "scratch"])
+
+
 def test_tuned_trials_travel_as_json(cells):
     for trial in cells():
         assert Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == trial
@@ -275,6 +284,13 @@ def offering(tmp_path_factory):
 def test_a_space_is_known_without_importing_its_plugin(offering):
     known = offering.component("meta_learners", "good")
     assert known.attributes["space"] == {"rate": {"factor": [0.5, 2]}, "order": {"choice": [1, 2]}}
+
+
+def test_a_component_says_what_tuning_varies(offering):
+    told = info_text(offering, "good")
+    assert "  rate: number > 0 < 1, default 0.1, tuned by a factor of 0.5 to 2\n" in told
+    assert "  order: one of 1, 2, default 2, tuned among 1, 2\n" in told
+    assert told.endswith("default None")
 
 
 @pytest.mark.parametrize(("number", "reason"), list(enumerate(SENSELESS.values())), ids=list(SENSELESS))

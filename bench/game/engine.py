@@ -343,8 +343,9 @@ class Engine:
             if hasattr(self.learner, "deploy"):
                 params = self.learner.deploy(meta, params, inner)
             own = draws.of(key)
+            weights = self._regularised.weights(meta, self.learner.weights(meta, params), own)
             with self._regularised.during(meta, own, adapting=False):
-                drawn: Tensor = self.game.sample(self.learner.weights(meta, params), batch, n, own)
+                drawn: Tensor = self.game.sample(weights, batch, n, own)
             return drawn
 
         samples: Tensor = self.map(f"{type(self.game).__name__}.sample", one, end.params, end.inner, batch, draws.key)

@@ -44,7 +44,7 @@ class Outer:
         """``meta`` after one step of the outer optimiser along ``-gradient``.
 
         ``gradient`` may cover a part of ``meta``'s top-level names; the others are left alone. Meta-regularisers
-        act on the gradient before the step, or on the result after it.
+        act on the gradient before the step, or on the result after it. Rates may be given per player or per part of meta.
 
         Raises:
             ContractError: the gradient has names that meta has not.
@@ -63,12 +63,11 @@ class Outer:
             self.state = optimiser.start(before)
         direction, self.state = optimiser.direction(gradient, self.state, self.step)
         factor = self._schedule(self.progress)
-        moved = (leaf - factor * self._rate(path) * move for (path, leaf), (_, move) in zip(leaves(before), leaves(direction), strict=True))
-        after = rebuild(before, moved)
+        rates = rebuild(before, (factor * self._rate(path) for path, _ in leaves(before)))
+        after = tree_map(lambda leaf, move, rate: leaf - rate * move, before, direction, rates)
         for regulariser in self._regularisers:
             if hasattr(regulariser, "adjust_update"):
-                rate = self._learner.outer_lr
-                after = regulariser.adjust_update(before, after, factor * (max(rate.values()) if isinstance(rate, dict) else rate))
+                after = regulariser.adjust_update(before, after, rates)
         return {**meta, **after}
 
     def _rate(self, path: tuple[str, ...]) -> float:

@@ -80,10 +80,17 @@ def _component_text(info: ComponentInfo) -> str:
     required = set(info.schema.get("required", ()))
     for name, schema in info.schema.get("properties", {}).items():
         default = "required" if name in required else f"default {info.defaults.get(name)!r}"
-        lines.append(f"  {name}: {_type(schema)}, {default}")
+        lines.append(f"  {name}: {_type(schema)}, {default}{_tuned(info.attributes.get('space', {}).get(name, {}))}")
     if not info.schema.get("properties"):
         lines.append("  no hyperparameters")
     return "\n".join(lines)
+
+
+def _tuned(how: dict[str, Any]) -> str:
+    """How tuning varies a hyperparameter, if it does."""
+    if "factor" in how:
+        return ", tuned by a factor of {:g} to {:g}".format(*how["factor"])
+    return f", tuned among {', '.join(map(str, how['choice']))}" if how else ""
 
 
 RANGES = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "multipleOf": "multiple of"}

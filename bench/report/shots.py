@@ -22,6 +22,11 @@ from bench.stats import as_loss
 from bench.stats.crossed import Array, Crossed, cross
 from bench.stats.reach import Reach, reach_interval
 
+INTRODUCTION = (
+    "Tasks, reference samples and noise are the same at every number of shots, and smaller supports are parts of larger ones. One line per "
+    "arm: mean over replicates and tasks; band: 95 % two-way interval, left out for arms with a *, whose intervals fill the axes."
+)
+
 
 def shots_blocks(estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, ...]:
     """Figure, sentence and table for each set of slices that differ in nothing but the number of shots."""
@@ -34,7 +39,7 @@ def shots_blocks(estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Bloc
         compared = estimates.study.compared(axis[0])
         if compared:
             blocks += _needed(estimates, axis, compared[0])
-    return tuple(blocks)
+    return (Paragraph(INTRODUCTION), *blocks) if blocks else ()
 
 
 def _needed(estimates: Estimates, axis: Sequence[Slice], pair: tuple[Arm, Arm]) -> list[Block]:
@@ -73,12 +78,11 @@ def _needed(estimates: Estimates, axis: Sequence[Slice], pair: tuple[Arm, Arm]) 
     )
     if not of_second or all(math.isnan(reach.estimate) for reach in of_second):
         return [table]
-    needed = listing([_bounded(reach.estimate, shots) for reach in of_second])
-    sentence = (
-        f"On {label}, what {first.name} reaches with {listing([str(at) for at in shots])} shots after {step} adaptation steps takes "
-        f"{second.name} {needed} shots."
-    )
-    return [Paragraph(sentence, "answer"), table]
+    needed = [_bounded(reach.estimate, shots).replace(">", "more than").replace("≤", "at most") for reach in of_second]
+    takes = f"{listing(needed)} shots" if len(set(needed)) > 1 else f"{needed[0]} shots each"
+    counts = listing([str(at) for at in shots])
+    sentence = f"On {label}, what {first.name} reaches with {counts} shots after {step} adaptation steps takes {second.name} {takes}."
+    return [Paragraph(f"{sentence} Intervals are in the table.", "answer"), table]
 
 
 def _reaches(estimates: Estimates, axis: Sequence[Slice], arm: str, reference: str) -> list[Reach]:

@@ -117,7 +117,9 @@ def test_the_weights_for_glyphs_measure_other_data_of_that_size_with_a_certifica
 def test_data_without_classes_to_train_on_need_weights_from_elsewhere(tmp_path):
     with pytest.raises(MetricError, match="meta-train has 0 classes"):
         ProtoNetConv4().prepare(Digits(size=16, meta_test="all"), tmp_path)
-    with pytest.raises(MetricError, match=r"glyphs of 1x16x16, 1x28x28 in \[-1, 1\], none for samples of 1x8x8 in \[-1, 1\]; choose such a size"):
+    with pytest.raises(
+        MetricError, match=r"glyphs of 1x16x16, 1x28x28 in \[-1, 1\], none for samples of 1x8x8 in \[-1, 1\]; choose such a size"
+    ):
         ProtoNetConv4(weights="glyphs").prepare(Digits(), tmp_path)
 
 

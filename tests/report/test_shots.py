@@ -48,7 +48,7 @@ def test_one_number_of_shots_is_no_axis():
 
 
 def test_the_shots_needed_are_those_where_the_curves_meet():
-    _, _, sentence, table = blocks(study())
+    *_, sentence, table = blocks(study())
     needed = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
     assert needed == {
         "finetune": ["2.0 [2.0, 2.0]", "4.0 [4.0, 4.0]", "> 4 [> 4, > 4]"],  # reptile's 4, 3 and 2
@@ -57,12 +57,18 @@ def test_the_shots_needed_are_those_where_the_curves_meet():
     }
     assert table.columns == ("arm", "reptile, 1 shot", "reptile, 2 shots", "reptile, 4 shots")
     assert sentence.text == (
-        "On glyphs, what reptile reaches with 1, 2 and 4 shots after 10 adaptation steps takes finetune 2.0, 4.0 and > 4 shots."
+        "On glyphs, what reptile reaches with 1, 2 and 4 shots after 10 adaptation steps takes finetune 2.0, 4.0 and more than 4 shots. "
+        "Intervals are in the table."
     )
 
 
+def test_what_is_never_reached_is_said_once():
+    *_, sentence, _ = blocks(study(primary={**synthetic.suite()["primary"], "compare": ["reptile", "scratch"]}))
+    assert "takes scratch more than 4 shots each." in sentence.text
+
+
 def test_the_figure_says_its_numbers():
-    heading, gallery, *_ = blocks(study())
+    _, heading, gallery, *_ = blocks(study())
     (picture,) = gallery.pictures
     assert heading.text == "glyphs"
     assert picture.key == "shots-energy-glyphs"
@@ -83,7 +89,8 @@ def test_the_report_has_a_section_of_it(tmp_path):
 def transfers():
     """Glyphs measured on glyphs and on digits, where half of the tasks are."""
     plain = synthetic.frame(distributions=("glyphs",), metrics=("energy",), replicates=3, tasks=4)
-    there = plain[(plain["split"] != "meta-test") | plain["task_id"].isin(sorted(set(plain["task_id"].dropna()))[:2])]
+    tasks = sorted(set(plain.loc[plain["split"] == "meta-test", "task_id"].dropna()))
+    there = plain[(plain["split"] != "meta-test") | plain["task_id"].isin(tasks[:2])]
     table = pd.concat(
         [
             plain.assign(task_distribution="glyphs -> glyphs"),
@@ -113,6 +120,6 @@ def test_a_transfer_shows_its_own_features_and_tasks_and_training_once(transfers
     sections = {section.key: section for section in build_sections(tmp_path, transfers, provenance)}
     protocol = sections["protocol"].tables[0].data.set_index("setting")
     assert [text.partition(";")[0] for text in protocol.loc["feature extractor"]] == ["other", "protonet-conv4"]
-    assert protocol.loc["tasks"].tolist() == ["16 meta-val, 2 meta-test", "16 meta-val, 12 meta-test"]
+    assert protocol.loc["tasks"].tolist() == ["16 meta-val, 2 meta-test", "16 meta-val, 12 meta-test"]  # its own: what the suite says
     assert {picture.key.rpartition("-")[2] for picture in sections["training"].pictures} == {"glyphs"}
     assert len(sections["training"].pictures) == len({picture.key for picture in sections["training"].pictures})

@@ -49,6 +49,19 @@ def test_skipped_cells_are_not_planned_and_unfinished_ones_are():
     assert subject.partial == 1
 
 
+def test_an_arm_that_sees_what_it_is_judged_by_is_never_the_best():
+    """The second is compared with the third instead, and a note says what the mark means."""
+    table = frame(gain=2.0, noise=0.01)
+    table = table[table["regularisers"] == ""]
+    bound = table[table["arm"] == "reptile"].assign(arm="bound (privileged)", meta_learner="bound", value=lambda rows: rows["value"] - 3)
+    bound["trial_id"] = bound["trial_id"].astype(str) + "-bound"
+    subject = build(pd.concat([table, bound]), meta_learners=[*synthetic.LEARNERS, "bound"])
+    aggregate = aggregate_table(Estimates(subject), subject.slices[0])
+    assert row_of(aggregate, "bound (privileged)")["energy"] < row_of(aggregate, "reptile")["energy"]
+    assert [row[0].text for row in aggregate.rows if any(cell.best for cell in row)] == ["reptile"]
+    assert any(note.startswith("(privileged): adapts to the very samples") for note in aggregate.notes)
+
+
 def test_the_best_is_marked_only_where_its_difference_to_the_second_excludes_zero():
     clear = build(frame(gain=2.0, control_gain=0.0, noise=0.01))
     # The plain and the clipped Reptile are the same learner here, so neither is the best.

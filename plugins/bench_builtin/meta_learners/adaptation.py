@@ -87,7 +87,8 @@ class OuterLoop:
     """Settings that ``outer.descend`` reads from a learner.
 
     Args:
-        outer_lr, outer_optimiser, outer_schedule: of the outer loop.
+        outer_lr, outer_optimiser, outer_schedule: of the outer loop. The rate is one number, or one for each player; a name of a
+            part of meta (``rates``, ``warp``) beside the players gives that part a rate of its own.
     """
 
     outer_lr: Rates = 0.001

@@ -56,11 +56,11 @@ class Ewc(L2Sp):
     ``window`` steps back: F belongs to the theta that training ends with.
 
     Args:
-        strength: gradients are small numbers and F has their squares, so it is large: 5e8 in the paper's code; the default here is for
-            F of a mean around 1e-4.
+        strength: large, since gradients are small numbers and F has their squares; the default suits F of a mean of 5e-5, which small
+            GANs on rings end with. It scales with the inverse square of the loss.
         window: outer steps.
 
-    Source: Li et al., 2020, https://arxiv.org/abs/2012.02780, eq. 2; Kirkpatrick et al., 2017, https://arxiv.org/abs/1612.00796, eq. 3.
+    Source: Li et al., 2020, https://arxiv.org/abs/2012.02780; Kirkpatrick et al., 2017, https://arxiv.org/abs/1612.00796, eq. 3.
     """
 
     strength: Strength = 1000.0

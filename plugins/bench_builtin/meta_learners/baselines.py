@@ -101,7 +101,7 @@ class EmaFinetune(Finetune):
         decay: of the average. GAN training over 1e5 steps uses 0.999 to 0.9999; adaptation has 10 to 25 steps, of which 0.8 remembers
             about 5.
 
-    Source: Yazici et al., 2019, https://arxiv.org/abs/1806.04498, section 3.
+    Source: Yazici et al., 2019, https://arxiv.org/abs/1806.04498.
     """
 
     decay: Decay = 0.8

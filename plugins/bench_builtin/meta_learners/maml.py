@@ -42,6 +42,10 @@ class QueryLearner(Adapts, OuterLoop):
     def __post_init__(self) -> None:
         if self.cross_player == "own-path" and self.meta_objective != "player":
             raise ContractError("cross_player: own-path pulls the players' own losses back; it needs meta_objective: player")
+        if self.cross_player == "own-path" and self.adapts != ("*",):
+            raise ContractError(
+                "cross_player: own-path reaches meta parameters through adaptation alone, but shared ones act directly; use full"
+            )
 
     @property
     def exact_gradient(self) -> bool:

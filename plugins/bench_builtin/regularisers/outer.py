@@ -27,8 +27,8 @@ class OuterWeightDecay:
     def adjust_gradient(self, meta: Tree, gradient: Tree) -> Tree:
         return gradient if self.decoupled else tree_map(lambda g, theta: g + self.weight * theta, gradient, meta)
 
-    def adjust_update(self, meta: Tree, updated: Tree, outer_lr: float) -> Tree:
-        return tree_map(lambda new, theta: new - outer_lr * self.weight * theta, updated, meta) if self.decoupled else updated
+    def adjust_update(self, meta: Tree, updated: Tree, rates: Tree) -> Tree:
+        return tree_map(lambda new, theta, rate: new - rate * self.weight * theta, updated, meta, rates) if self.decoupled else updated
 
 
 class OuterClip:
