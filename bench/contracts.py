@@ -101,7 +101,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of ``values``, each equally likely."""
+    """One of ``values``, each equally likely; where the suite names a value itself, that is what the arm is, and nothing is varied."""
 
     values: tuple[Any, ...]
 

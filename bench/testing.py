@@ -246,7 +246,9 @@ class MetaLearnerContract:
         if getattr(learner, "crosses_players", False):
             pytest.skip("a player's meta-objective moves another's meta parameters, as this learner says")
         engine = RecordingEngine(game, learner, adaptation_steps=2)
+        carried = engine.carried
         together = _outer_step(engine, meta)
+        engine.carried = carried  # what was recorded runs on this engine, and is done again
         for taken in engine.recorded:
             for player in game.players:
                 alone = _gradient_of(player, taken, Engine(game, learner, adaptation_steps=2))

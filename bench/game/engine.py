@@ -377,17 +377,24 @@ class Engine:
         return episodes
 
     def _terms(self, meta: Tree, episodes: Tree, draws: Draws) -> Tree:
-        """Gradient of what the regularisers add to the meta-objective, a tree like meta; ``{}`` where they add nothing."""
-        owners = [(name, one) for name, one in self.regularisers.items() if hasattr(one, "term")]
-        if not owners:
+        """Gradient of what the regularisers add to the meta-objective, by those of meta's top-level names that it depends on."""
+        terms = [(name, one) for name, one in self.regularisers.items() if hasattr(one, "term")]
+        if not terms:
             return {}
         fresh = _fresh(meta)
-        total = {path: torch.zeros_like(leaf) for path, leaf in leaves(fresh)}
-        for name, regulariser in owners:
+        found: dict[Path, Tensor] = {}
+        for name, regulariser in terms:
             values = regulariser.term(fresh.get(name, {}), fresh, self, episodes, draws.at(name))
             for player, value in values.items():
-                self._pull_back(value, fresh, {path: self.owner(path) for path in total}, player, total, retain=player != list(values)[-1])
-        return rebuild(meta, iter(total.values()))
+                mine = [(path, leaf) for path, leaf in leaves(fresh) if leaf.requires_grad and self._owns(player, path)]
+                last = player == list(values)[-1]
+                grads = torch.autograd.grad(value, [leaf for _, leaf in mine], retain_graph=not last, allow_unused=True)
+                for (path, _), grad in zip(mine, grads, strict=True):
+                    if grad is not None:
+                        found[path] = found[path] + grad if path in found else grad
+        touched = {path[0] for path in found}
+        zeros = {name: tree_map(torch.zeros_like, branch) for name, branch in meta.items() if name in touched}
+        return rebuild(zeros, (found.get(path, zero) for path, zero in leaves(zeros)))
 
     @staticmethod
     def _pull_back(
@@ -497,6 +504,10 @@ class Engine:
 
         if live:
             register_multi_grad_hook(live, charge, mode="any")
+
+    def _owns(self, player: str, path: Path) -> bool:
+        """Whether the path of a leaf of meta names ``player`` alone; with one player, everything is its own."""
+        return len(self.players) == 1 or [one for one in self.players if one in path] == [player]
 
     def _watch(self, prefix: str, losses: Mapping[str, Tensor], grads: Tree) -> None:
         """Keep the latest mean losses, and gradient norms of a task, where someone asked for them."""

@@ -47,3 +47,9 @@ class TestReptile(MetaLearnerContract):
     @pytest.fixture
     def learner(self):
         return Reptile(inner_lr=0.01)
+
+
+class TestOwnPathMaml(MetaLearnerContract):
+    @pytest.fixture
+    def learner(self):
+        return Maml(inner_lr=0.05, inner_optimiser=Sgd(), steps=2, cross_player="own-path")
