@@ -348,7 +348,8 @@ class MetaLearner(Protocol):
 
     ``meta`` is any tree of tensors; put a player's name into the path of each leaf that belongs to it.
     Class attributes: ``trains`` is False for baselines that skip the outer loop; ``has_objective`` is True for those that call
-    ``game.meta_gradient``; ``space`` says what tuning varies. Instance attribute ``inner_state`` "carried" makes the engine start
+    ``game.meta_gradient``; ``space`` says what tuning varies; ``at_test`` lists the hyperparameters that act on adaptation to held-out
+    tasks, which are all that a suite's ``test:`` may replace. Instance attribute ``inner_state`` "carried" makes the engine start
     each task from the mean over tasks of the inner states that the last outer step ended with. Instance attributes ``outer_lr``,
     ``outer_optimiser`` and ``outer_schedule`` ("constant", "linear", "late-linear", "cosine")
     configure ``outer.descend``. What contract tests should not expect of a learner, ``exact_gradient`` and ``crosses_players`` tell
@@ -362,6 +363,7 @@ class MetaLearner(Protocol):
     trains: ClassVar[bool]
     has_objective: ClassVar[bool]
     space: ClassVar[Space]
+    at_test: ClassVar[tuple[str, ...]]
 
     def init(self, rng: torch.Generator, game: Game) -> Tree:
         """Meta parameters before the first outer step."""

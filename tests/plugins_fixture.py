@@ -77,6 +77,8 @@ class Sgd:
 
 class Scratch:
     trains: ClassVar = False
+    at_test: ClassVar = ("inner_lr",)
+    def __init__(self, *, inner_lr: float = 0.1, strength: float = 1.0): ...
 
 class Learner:
     "Learns."

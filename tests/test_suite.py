@@ -287,6 +287,16 @@ def test_a_suite_cannot_be_changed(load):
             "budget.warm_start.mamml: no meta-learner of this suite is called 'mamml'. Did you mean 'maml'?",
         ),
         (
+            "budget",
+            "{outer_steps: 5, warm_start: {scratch: 2}}",
+            "budget.warm_start.scratch: 'scratch' does not meta-train, so it can't be a warm start",
+        ),
+        (
+            "meta_learners",
+            "[maml, {scratch: {test: {strength: 2.0}}}]",
+            "meta_learners[1].scratch.test.strength: has no effect on held-out tasks; what scratch can be told for them: inner_lr",
+        ),
+        (
             "primary",
             "{metric: enrgy, adaptation_step: 1, compare: [maml, reptile]}",
             "primary.metric: 'enrgy' is no output of the listed metrics. Did you mean",

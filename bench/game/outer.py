@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from bench.contracts import rate_of
 from bench.errors import ContractError
 from bench.trees import Tree, leaves, rebuild, tree_map
 
@@ -58,8 +57,9 @@ class Outer:
         for regulariser in self._regularisers:
             if hasattr(regulariser, "adjust_gradient"):
                 gradient = regulariser.adjust_gradient(before, gradient)
-        optimiser = self._learner.outer_optimiser
+        optimiser = self._setting("outer_optimiser")
         if self.step == 0:
+            self._check_rates(meta)
             self.state = optimiser.start(before)
         direction, self.state = optimiser.direction(gradient, self.state, self.step)
         factor = self._schedule(self.progress)
@@ -70,8 +70,40 @@ class Outer:
                 after = regulariser.adjust_update(before, after, rates)
         return {**meta, **after}
 
+    def _setting(self, name: str) -> Any:
+        """An attribute that only learners which descend owe.
+
+        Raises:
+            ContractError: it is missing.
+        """
+        if not hasattr(self._learner, name):
+            raise ContractError(
+                f"{type(self._learner).__name__} calls outer.descend, which reads its attribute {name}: set it, e.g. in __init__"
+            )
+        return getattr(self._learner, name)
+
+    def _check_rates(self, meta: Tree) -> None:
+        """Refuse rates per player or part that leave out a leaf, or name what meta has not: a typo would hide there.
+
+        Raises:
+            ContractError: so it is.
+        """
+        rates = self._setting("outer_lr")
+        if not isinstance(rates, dict):
+            return
+        paths = [path for path, _ in leaves(meta)]
+        strange = [name for name in rates if not any(name in path for path in paths)]
+        if strange:
+            known = sorted({part for path in paths for part in path[:2]})
+            raise ContractError(f"outer_lr: {strange[0]!r} is neither a player nor a part of meta: {', '.join(known)}")
+        left_out = [path for path in paths if not any(part in rates for part in path)]
+        if left_out:
+            raise ContractError(
+                f"outer_lr: no rate for {'.'.join(left_out[0])}: got rates for {', '.join(rates) or 'nobody'}; add its player"
+            )
+
     def _rate(self, path: tuple[str, ...]) -> float:
-        rates = self._learner.outer_lr
+        rates = self._setting("outer_lr")
         if not isinstance(rates, dict):
             return float(rates)
-        return rate_of(rates, next((part for part in path if part in rates), path[-1]))
+        return float(rates[next(part for part in path if part in rates)])

@@ -41,6 +41,7 @@ ATTRIBUTES = (
     "has_objective",
     "needs_objective",
     "space",
+    "at_test",
     "has_modes",
     "locations",
     "outputs",

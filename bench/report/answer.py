@@ -18,7 +18,7 @@ from bench.report.tuning import configurations_per_arm
 from bench.stats import replication_warning
 
 NO_CONTROL = "No shuffled-tasks control was run for {arm}, so the gain may not be learning to adapt."
-DEFAULTS = "All settings are untuned defaults."
+DEFAULTS = "Nothing was tuned in this suite: settings are its own, or untuned defaults."
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def answers(estimates: Estimates) -> list[Answer]:
 def settings_sentence(study: Study) -> str:
     """How the settings were chosen."""
     record, asked = study.suite.get("tuning_record"), study.suite.get("tuning")
-    by_hand = f"Settings were chosen on meta-val, never on meta-test: {record}" if record else ""
+    by_hand = f"How settings were chosen, in the suite's words: {record}" if record else ""
     if not asked:
         return by_hand or DEFAULTS
     others = [f"{name}: {count}" for name, count in configurations_per_arm(study).items() if count != asked["trials"]]

@@ -22,8 +22,12 @@ def check(suite: Suite, reader: Reader) -> None:
         overrides = suite.per_task_distribution.get(label)
         where: Place = ("per_task_distribution", label) if overrides and "budget" in overrides.model_fields_set else ()
         for word in one.budget.warm_start:
-            if word not in reader.registry.names("meta_learners"):  # a joint phase may be that of a learner that is no arm
-                _known(word, one.meta_learners, (*where, "budget", "warm_start", word), "meta-learner", reader)
+            place: Place = (*where, "budget", "warm_start", word)
+            # A joint phase may be that of a learner that is no arm.
+            if word in reader.registry.names("meta_learners") or _known(word, one.meta_learners, place, "meta-learner", reader):
+                name = next((component.name for component in one.meta_learners if component.label == word), word)
+                if reader.registry.component("meta_learners", name).attributes.get("trains") is False:
+                    reader.complain(place, f"{word!r} does not meta-train, so it can't be a warm start: use finetune, say")
         for position, game in enumerate(one.games):
             if reader.registry.component("games", game.name).attributes.get("needs_loss") and not one.gan_losses:
                 example = next(iter(reader.registry.names("gan_losses")), "name")
@@ -31,7 +35,7 @@ def check(suite: Suite, reader: Reader) -> None:
     learners = _all(everywhere, "meta_learners")
     for control, labels in suite.controls.items():
         for position, word in enumerate(labels):
-            place: Place = ("controls", control, position)
+            place = ("controls", control, position)
             if _known(word, learners, place, "meta-learner", reader, labels_only=True):
                 name = next(component.name for component in learners if component.label == word)
                 if reader.registry.component("meta_learners", name).attributes.get("trains") is False:

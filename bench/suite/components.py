@@ -147,6 +147,13 @@ class Reader:
             self.complain(place, f"must be a mapping of hyperparameters to values (value {show(test)})")
         else:
             self._check(family, name, test, place, partial=True)
+            acting = self.registry.component(family, name).attributes.get("at_test")
+            for hyperparameter in test:
+                if acting is not None and hyperparameter not in acting:
+                    self.complain(
+                        (*place, hyperparameter),
+                        f"has no effect on held-out tasks; what {name} can be told for them: {', '.join(acting) or 'nothing'}",
+                    )
             return dict(test)
         return {}
 

@@ -147,3 +147,38 @@ def test_players_may_have_outer_rates_of_their_own():
     meta = {"initial": {"generator": {"w": torch.zeros(1)}, "discriminator": {"w": torch.zeros(1)}}}
     after = Outer(learner).descend(meta, tree_map(torch.ones_like, meta))["initial"]
     assert (after["generator"]["w"].item(), after["discriminator"]["w"].item()) == pytest.approx((-1.0, -0.1))
+
+
+def test_a_part_of_meta_may_have_an_outer_rate_of_its_own():
+    learner = Maml(outer_optimiser=Sgd(), outer_lr={"generator": 1.0, "rates": 0.1})
+    meta = {part: {"generator": {"w": torch.zeros(1)}} for part in ("initial", "rates")}
+    after = Outer(learner).descend(meta, tree_map(torch.ones_like, meta))
+    assert (after["initial"]["generator"]["w"].item(), after["rates"]["generator"]["w"].item()) == pytest.approx((-1.0, -0.1))
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        ({"generater": 0.1, "discriminator": 0.1}, "'generater' is neither a player nor a part of meta: discriminator, generator, initial"),
+        ({"generator": 0.1}, "no rate for initial.discriminator.w: got rates for generator"),
+        ({}, "got rates for nobody"),
+    ],
+)
+def test_outer_rates_that_hide_a_typo_are_refused(rates, message):
+    meta = {"initial": {"generator": {"w": torch.zeros(1)}, "discriminator": {"w": torch.zeros(1)}}}
+    with pytest.raises(ContractError, match=message):
+        Outer(Maml(outer_lr=rates)).descend(meta, meta)
+
+
+def test_inner_rates_of_unknown_players_are_refused():
+    with pytest.raises(ContractError, match="inner_lr: 'critic' is no player of this game: generator, discriminator"):
+        Maml(inner_lr={"generator": 0.1, "discriminator": 0.1, "critic": 0.1}).init(torch.Generator(), SmallGan())
+
+
+def test_a_learner_that_descends_without_an_optimiser_is_told_so():
+    class Bare:
+        outer_lr = 0.1
+
+    meta = {"initial": {"generator": {"w": torch.zeros(1)}}}
+    with pytest.raises(ContractError, match=r"Bare calls outer.descend, which reads its attribute outer_optimiser"):
+        Outer(Bare()).descend(meta, meta)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from bench.contracts import Factor, Game, Optimiser, Space, Tree, rate_of, tree_map
+from bench.contracts import ContractError, Factor, Game, Optimiser, Space, Tree, rate_of, tree_map
 from bench_builtin.inner_optimisers import Adam
 from bench_builtin.meta_learners.selection import split_by
 
@@ -48,9 +48,13 @@ class Adapts:
 
     trains: ClassVar[bool] = True
     space: ClassVar[Space] = {"inner_lr": Factor(1 / 4, 4)}
+    at_test: ClassVar[tuple[str, ...]] = ("inner_lr", "inner_optimiser")
     adapts: ClassVar[tuple[str, ...]] = ("*",)
 
     def init(self, rng: torch.Generator, game: Game) -> Tree:
+        strange = set(self.inner_lr) - set(game.modules) if isinstance(self.inner_lr, Mapping) else set()
+        if strange:
+            raise ContractError(f"inner_lr: {min(strange)!r} is no player of this game: {', '.join(game.modules)}")
         initial, shared = split_by(self.adapts, {player: parameters(module) for player, module in game.modules.items()})
         return {"initial": initial, "shared": shared} if shared else {"initial": initial}
 

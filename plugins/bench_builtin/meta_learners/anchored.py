@@ -35,6 +35,7 @@ class L2Sp(Finetune):
     strength: Strength = 0.1
 
     space: ClassVar[Space] = {**Finetune.space, "strength": Factor(1 / 10, 10)}
+    at_test: ClassVar[tuple[str, ...]] = (*Finetune.at_test, "strength")
 
     def update(self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree) -> tuple[Tree, Tree]:
         pull = self.pull(meta, player, params)

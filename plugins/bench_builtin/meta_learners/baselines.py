@@ -63,6 +63,8 @@ class NoAdapt(Joint):
     What adaptation of :class:`Finetune` gains or loses stands out against it.
     """
 
+    at_test: ClassVar[tuple[str, ...]] = ()
+
     def init(self, rng: torch.Generator, game: Game) -> Tree:
         return {"initial": {player: parameters(module) for player, module in game.modules.items()}}
 
@@ -107,6 +109,7 @@ class EmaFinetune(Finetune):
     decay: Decay = 0.8
 
     space: ClassVar[Space] = {**Finetune.space, "decay": Choice((0.5, 0.8, 0.9))}
+    at_test: ClassVar[tuple[str, ...]] = (*Finetune.at_test, "decay")
 
     def start(self, params: Tree) -> Tree:
         return {"moving": super().start(params), "average": params}

@@ -62,6 +62,7 @@ class Hypernetwork(QueryLearner):
     sample_size: Count | None = None
 
     space: ClassVar[Space] = {"inner_lr": Factor(1 / 4, 4), "outer_lr": Factor(1 / 4, 4), "emission_scale": Factor(1 / 4, 4)}
+    at_test: ClassVar[tuple[str, ...]] = (*QueryLearner.at_test, "emission_scale")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,6 +47,7 @@ class Imaml(Adapts, OuterLoop):
 
     has_objective: ClassVar[bool] = False
     space: ClassVar[Space] = {"inner_lr": Factor(1 / 4, 4), "outer_lr": Factor(1 / 4, 4), "strength": Factor(1 / 64, 4)}
+    at_test: ClassVar[tuple[str, ...]] = (*Adapts.at_test, "strength")
 
     def update(self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree) -> tuple[Tree, Tree]:
         field = tree_map(lambda g, phi, theta: g + self.strength * (phi - theta), grads, params, meta["initial"][player])

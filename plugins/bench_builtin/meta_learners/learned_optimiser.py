@@ -48,6 +48,7 @@ class LearnedOptimiser(QueryLearner):
     output_layer: Literal["zero", "random"] = "zero"
 
     space: ClassVar[Space] = {"inner_lr": Factor(1 / 4, 4), "outer_lr": Factor(1 / 4, 4), "output_scale": Factor(1 / 4, 4)}
+    at_test: ClassVar[tuple[str, ...]] = (*QueryLearner.at_test, "output_scale")
 
     def init(self, rng: torch.Generator, game: Game) -> Tree:
         meta = super().init(rng, game)

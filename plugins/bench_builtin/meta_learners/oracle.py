@@ -26,3 +26,4 @@ class ClassOracle(Scratch):
     inner_lr: Rates = 0.005
 
     privileged: ClassVar[bool] = True
+    at_test: ClassVar[tuple[str, ...]] = (*Scratch.at_test, "head_start")

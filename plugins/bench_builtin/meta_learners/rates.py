@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -159,6 +159,8 @@ class Alfa(QueryLearner):
     learned: tuple[Learned, ...] = ("rate", "decay", "clipping")
     decay: Annotated[float, Field(ge=0)] = 0.0005
     clip: Annotated[float, Field(gt=0)] = 1.0
+
+    at_test: ClassVar[tuple[str, ...]] = (*QueryLearner.at_test, "decay", "clip")
 
     def init(self, rng: torch.Generator, game: Game) -> Tree:
         meta = super().init(rng, game)

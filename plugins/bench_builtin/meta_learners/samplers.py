@@ -32,6 +32,7 @@ class Memorise:
 
     plays: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+    at_test: ClassVar[tuple[str, ...]] = ("noise",)
     kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
     episodes: ClassVar[int] = 0
 
@@ -62,6 +63,7 @@ class Kde:
     trains: ClassVar[bool] = False
     kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
     space: ClassVar[Space] = {"bandwidth": Choice(("scott", "meta-train"))}
+    at_test: ClassVar[tuple[str, ...]] = ()
 
     @property
     def episodes(self) -> int:
