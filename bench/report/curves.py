@@ -1,4 +1,4 @@
-"""Lines over adaptation steps, over shots and over outer steps, one line per arm, band = interval."""
+"""Lines over adaptation steps, over shots and over outer steps, one line per arm, band = interval; many arms get a panel each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from bench.report.estimates import Estimate, Estimates
+from bench.report.panels import MOST_TOGETHER, Line, panels
 from bench.report.study import Slice, Study
 from bench.report.style import Look, Picture, canvas, drawable, finish, legend_below, legend_height, line_style
 from bench.report.text import interval, number, slug
@@ -38,6 +39,19 @@ def adaptation_curve(
     if not lines:
         return None
     height, meaning = reference or (study.ideal(metric), "ideal")
+    key, title = f"adaptation-{slug(metric)}-{slug(slice_.label)}", f"{study.label(metric)}, {slice_.label}"
+    alt = _spoken(study, metric, steps, lines)
+    if len(lines) > MOST_TOGETHER:
+
+        def prepare(axes: Axes) -> None:
+            _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
+            _step_axis(axes, steps)
+            axes.set_xlabel("")
+
+        drawn = {name: _line(steps, line) for name, line in lines.items()}
+        y_label = f"{drawable(study.label(metric), 56)} ({_direction(study, metric)})"
+        with panels(drawn, prepare, title=slice_.label, x_label="adaptation step", y_label=y_label, marked=True) as figure:
+            return finish(figure, key=key, title=title, alt=alt)
     with canvas(height=2.15 + legend_height([*lines, meaning])) as (figure, axes):
         _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
         for name, line in lines.items():
@@ -48,8 +62,11 @@ def adaptation_curve(
         axes.set_ylabel(f"{_wrap(study.label(metric))}\n({_direction(study, metric)})")
         axes.set_title(drawable(slice_.label), loc="left")
         legend_below(figure, axes)
-        title = f"{study.label(metric)}, {slice_.label}"
-        return finish(figure, key=f"adaptation-{slug(metric)}-{slug(slice_.label)}", title=title, alt=_spoken(study, metric, steps, lines))
+        return finish(figure, key=key, title=title, alt=alt)
+
+
+def _line(x: Sequence[float], line: Sequence[Estimate]) -> Line:
+    return Line(x, [e.value for e in line], [e.low for e in line], [e.high for e in line])
 
 
 def _draw(axes: Axes, steps: Sequence[int], line: Sequence[Estimate], name: str, look: Look) -> None:
@@ -183,25 +200,43 @@ def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str
     arms = [arm for arm in study.arms_of(slice_) if (rows["arm"] == arm.name).any()]
     label = study.training_slices.get(slice_, slice_).label
     name = f"{study.label(metric)} on meta-val, adaptation step {taken}" if score else metric.replace(".", ", ").replace("_", " ")
-    with canvas(height=1.9 + legend_height([arm.name for arm in arms])) as (figure, axes):
-        ends: list[str] = []
-        for arm in arms:
-            curve = _by_replicate(rows[rows["arm"] == arm.name])
-            look = styles[arm.name]
-            style = line_style(look) | ({} if len(curve) <= 12 else {"marker": ""})
-            mean = curve.mean(axis=1)
-            axes.plot(curve.index, mean, label=drawable(arm.name), **style)
-            axes.fill_between(curve.index, curve.min(axis=1), curve.max(axis=1), color=look.colour, alpha=0.12, linewidth=0)
-            ends.append(f"{arm.name} {number(float(mean.iloc[-1]))}")
-        finite = rows["value"].astype(float)
-        if finite.min() > 0 and finite.max() / finite.min() > 100:
-            axes.set_yscale("log")
+    curves = {arm.name: _by_replicate(rows[rows["arm"] == arm.name]) for arm in arms}
+    finite = rows["value"].astype(float)
+    logarithmic = bool(finite.min() > 0 and finite.max() / finite.min() > 100)
+    ends = "; ".join(f"{arm} {number(float(curve.mean(axis=1).iloc[-1]))}" for arm, curve in curves.items())
+    key, title = f"training-{slug(metric)}-{slug(label)}", f"{name}, {label}"
+    alt = f"Line chart of {name} against the outer step on {label}. Last values: {ends}."
+    lines = {
+        arm: Line(list(curve.index), list(curve.mean(axis=1)), list(curve.min(axis=1)), list(curve.max(axis=1)))
+        for arm, curve in curves.items()
+    }
+    if len(lines) > MOST_TOGETHER:
+
+        def prepare(axes: Axes) -> None:
+            if logarithmic:
+                _logarithmic(axes)
+
+        with panels(lines, prepare, title=label, x_label="outer step", y_label=drawable(name, 56), marked=False) as figure:
+            return finish(figure, key=key, title=title, alt=alt)
+    with canvas(height=1.9 + legend_height(list(lines))) as (figure, axes):
+        for arm, line in lines.items():
+            style = line_style(styles[arm]) | ({} if len(line.x) <= 12 else {"marker": ""})
+            axes.plot(line.x, line.middle, label=drawable(arm), **style)
+            axes.fill_between(line.x, line.low, line.high, color=styles[arm].colour, alpha=0.12, linewidth=0)
+        if logarithmic:
+            _logarithmic(axes)
         axes.set_xlabel("outer step")
         axes.set_ylabel(_wrap(name))
         axes.set_title(drawable(label), loc="left")
         legend_below(figure, axes)
-        alt = f"Line chart of {name} against the outer step on {label}. Last values: {'; '.join(ends)}."
-        return finish(figure, key=f"training-{slug(metric)}-{slug(label)}", title=f"{name}, {label}", alt=alt)
+        return finish(figure, key=key, title=title, alt=alt)
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Plain numbers at the powers of ten: labels are drawn as they are, so an exponent would be spelled out."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def training_metrics(study: Study, slice_: Slice) -> list[str]:

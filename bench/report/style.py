@@ -122,12 +122,12 @@ def canvas(width: float = COLUMN, height: float = 2.5) -> Iterator[tuple[Figure,
 
 
 @contextmanager
-def sheet(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure in the report's style; the style ends with the block."""
+def sheet(width: float, height: float, *, fitted: bool = True) -> Iterator[Figure]:
+    """An empty figure in the report's style; the style ends with the block. ``fitted``: its parts make room for each other."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained" if fitted else None)
         FigureCanvasAgg(figure)
         yield figure
 
