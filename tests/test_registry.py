@@ -68,7 +68,7 @@ def test_contract_attributes_are_read_from_classes(registry):
     energy = registry.component("metrics", "energy").attributes
     assert energy["outputs"] == {"energy": {"better": "lower", "ideal": 0.0, "label": "energy distance"}}
     assert energy["version"] == 3
-    assert registry.component("meta_learners", "scratch").attributes == {"trains": False}
+    assert registry.component("meta_learners", "scratch").attributes == {"trains": False, "at_test": ["inner_lr"]}
     assert registry.component("task_distributions", "digits").attributes == {"kind": "image"}
     assert registry.component("regularisers", "r1").attributes == {"player": "discriminator", "acts_on": "player"}
     assert registry.component("regularisers", "outer-clip").attributes == {"acts_on": "outer"}
