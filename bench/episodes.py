@@ -31,7 +31,7 @@ class TaskStream:
         name: what identifies it in random streams: component name and hyperparameters.
         seed: the suite's seed.
         protocol: the protocol of a cell. Where it says ``drawn``, a support is the first ``shots`` of so many samples, so that cells
-            with other numbers of shots have the same tasks and query.
+            with other numbers of shots have the same tasks and query. Where it says ``train_shots``, meta-train tasks have so many.
         shuffled: meta-train on pseudo-tasks whose every sample comes from a task of its own (the shuffled-tasks control).
         scarce: whether the distribution may have fewer held-out tasks than the protocol asks for; then all of them are taken.
     """
@@ -50,7 +50,9 @@ class TaskStream:
         self.tasks, self.seed, self.protocol, self.device = tasks, seed, protocol, device
         self.shuffled, self.scarce = shuffled, scarce
         self.name = json.dumps(name, sort_keys=True)
-        self.drawn: int = protocol.get("drawn", protocol["shots"])
+        self.shots: int = protocol["shots"]
+        self.train_shots: int = protocol.get("train_shots", self.shots)
+        self.drawn: int = protocol.get("drawn", self.shots)
 
     def training(self, replicate: int, step: int) -> tuple[Tree, Draws]:
         """The stacked episodes of an outer step, {"support": {"x": (T, S, ...)}, "query": ...}, and their random numbers."""
@@ -102,19 +104,22 @@ class TaskStream:
 
     def _episode(self, split: Split, task: int, query: int, rng: np.random.Generator) -> Episode:
         """Draw the largest support whatever the number of shots: how a distribution uses ``rng`` may depend on what it is asked for."""
-        episode = self.tasks.episode(split, task, shots=self.drawn, query=query, rng=rng)
-        support = {name: values[: self.protocol["shots"]] for name, values in episode.support.items()}
-        return episode if self.drawn == self.protocol["shots"] else replace(episode, support=support)
+        shots = self.train_shots if split == "meta-train" else self.shots
+        drawn = max(self.drawn, shots)
+        episode = self.tasks.episode(split, task, shots=drawn, query=query, rng=rng)
+        support = {name: values[:shots] for name, values in episode.support.items()}
+        return episode if drawn == shots else replace(episode, support=support)
 
     def _shuffled(self, replicate: int, step: int, i: int) -> Episode:
         """Every sample from a task of its own, support and query alike: tasks without structure."""
         rng = seeds.stream("shuffled", self.seed, self.name, replicate, step, i)
+        drawn = max(self.drawn, self.train_shots)
         singles = [
             self.tasks.episode("meta-train", self._class(rng), shots=1, query=0, rng=rng).support
-            for _ in range(self.drawn + self.protocol["query"])
+            for _ in range(drawn + self.protocol["query"])
         ]
         mixed = {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
-        parts = (slice(self.protocol["shots"]), slice(self.drawn, None))
+        parts = (slice(self.train_shots), slice(drawn, None))
         support, query = ({name: values[part] for name, values in mixed.items()} for part in parts)
         return Episode(f"shuffled-{step}-{i}", support, query)
 

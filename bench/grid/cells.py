@@ -23,6 +23,7 @@ from bench.suite.locations import with_absolute_locations, without_locations
 from bench.suite.model import CONTROLS, PRIVILEGED, Component, Suite, arm_name, transfer_name
 
 (SHUFFLED,) = CONTROLS
+TRAINED_ON = ("shots", "train_shots", "drawn", "query", "task_batch", "task_chunk")  # the part of a protocol that warm starts depend on
 TUNING_REPLICATE = -1  # of every tuning trial: meta-train tasks, initialisation and warm start that no other cell has
 
 
@@ -406,7 +407,7 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         "task_distribution": of(trial.task_distribution),
         "network": of(trial.network),
         "gan_loss": of(trial.gan_loss),
-        "protocol": {key: trial.protocol[key] for key in ("shots", "drawn", "query", "task_batch", "task_chunk") if key in trial.protocol},
+        "protocol": {key: trial.protocol[key] for key in TRAINED_ON if key in trial.protocol},
     }
     penalties = [c for c in trial.regularisers if registry.component("regularisers", c.name).attributes.get("acts_on") == "player"]
     features_key = features(trial.task_distribution)

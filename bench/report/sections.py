@@ -115,7 +115,7 @@ def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dic
     planned = cells[cells["status"] != "skipped"]
     statuses = planned["status"].astype(str).value_counts()
     return {
-        "shots (support)": compact(slice_.shots or protocol.get("shots")),
+        "shots (support)": compact(slice_.shots or protocol.get("shots")) + _train_shots(protocol),
         "query": compact(protocol.get("query")),
         "reference samples per task": compact(protocol.get("reference", protocol.get("query"))),
         "generated samples per task": compact(protocol.get("samples")),
@@ -132,6 +132,11 @@ def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dic
         "cells": ", ".join(f"{n} {status}" for status, n in statuses.items()) or "none",
         "suite seed": compact(study.suite.get("seed")),
     }
+
+
+def _train_shots(protocol: Mapping[str, Any]) -> str:
+    """What to add where meta-train tasks have another number of shots."""
+    return f"; meta-training {protocol['train_shots']}" if "train_shots" in protocol else ""
 
 
 def _task_counts(study: Study, slice_: Slice, asked: Mapping[str, int]) -> dict[str, int]:

@@ -86,6 +86,7 @@ class Protocol(_Plain):
     Attributes:
         shots: support samples of a task; several values are an axis of the grid, with the same tasks and the same query, and with the
             first samples of the largest support as the smaller ones.
+        train_shots: support samples of a meta-train task; None: as many as ``shots``.
         query: query samples of a task.
         reference: real held-out samples per measured task (default: ``query``).
         samples: generated samples per measured task.
@@ -95,6 +96,7 @@ class Protocol(_Plain):
     """
 
     shots: Positive | tuple[Positive, ...] = 8
+    train_shots: Positive | None = None
     query: Positive = 16
     reference: Positive = 16
     samples: Positive = 64
@@ -105,8 +107,8 @@ class Protocol(_Plain):
     validations: Count = 4
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return self.model_dump(mode="json")
+        """Plain JSON, without what is left to its default None."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     @field_validator("shots", mode="before")
     @classmethod
