@@ -44,6 +44,7 @@ __all__ = [
     "GanLoss",
     "Kind",
     "LayerCall",
+    "Lookahead",
     "MetaLearner",
     "MetaRegulariser",
     "Metric",
@@ -54,6 +55,7 @@ __all__ = [
     "Output",
     "Parts",
     "Penalty",
+    "Play",
     "Rates",
     "SampleSpec",
     "SamplingLearner",
@@ -61,6 +63,7 @@ __all__ = [
     "Split",
     "TaskDistribution",
     "Tree",
+    "cycled",
     "leaves",
     "rate_of",
     "rebuild",
@@ -120,6 +123,7 @@ class SampleSpec:
         shape: shape of one sample without the batch axis.
         low, high: range of values, or None where unbounded.
         targets: shape of one target; regression only.
+        classes: number of classes of a labelled task (N ways); 0 where samples have no labels.
     """
 
     kind: Kind
@@ -127,6 +131,7 @@ class SampleSpec:
     low: float | None = None
     high: float | None = None
     targets: tuple[int, ...] = ()
+    classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,10 @@ class Modes:
 
 @dataclass(frozen=True)
 class Episode:
-    """One task: disjoint support and query, ``{"x": (S, ...), "y"?: (S, ...)}`` of float32."""
+    """One task: disjoint support and query, ``{"x": (S, ...), "y"?: (S, ...)}`` of float32.
+
+    ``y`` holds the targets of a regression task, or the labels of a labelled one: one-hot rows (S, classes).
+    """
 
     task_id: str
     support: Mapping[str, np.ndarray]
@@ -179,7 +187,8 @@ class Network(Protocol):
     """A family of networks: builds one module per role.
 
     Class attribute ``kinds``: the sample kinds it fits. Roles: ``generator`` (z (B, latent) -> samples (B, *shape)),
-    ``discriminator`` (samples -> logits (B,)), ``model`` (inputs (B, F) -> targets (B, *targets)).
+    ``discriminator`` (samples -> logits (B,)), ``model`` (inputs (B, F) -> targets (B, *targets)). Where ``spec.classes`` is not 0,
+    generator and discriminator take one-hot labels (B, classes) as a second argument.
     Default initialisers draw from torch's global generator, which the harness seeds.
     """
 
@@ -199,18 +208,67 @@ class GanLoss(Protocol):
         """What the generator minimises."""
 
 
-class Penalty(Protocol):
-    """A regulariser that is added to one player's loss (class attribute ``player``, default discriminator).
+@dataclass(frozen=True)
+class Play:
+    """One look at a two-player game, of one task: what penalties are made from.
 
-    Authors never call autograd: ``critic.input_gradient(x)`` gives per-sample gradients of the logits.
-    Class attribute ``uses_input_gradient`` makes second-order meta-gradients third-order, so networks with
-    fused norms are refused.
+    Attributes:
+        real, fake: samples (B, ...) and (B', ...) as the discriminator sees them.
+        latents: (B', latent) that ``fake`` was made from.
+        labels: one-hot (B, classes) of ``real``, or None; row i of any batch has the label of row i modulo B.
+        critic: the discriminator at its weights.
+        generate: latents (B', latent) -> samples, by the generator at its weights.
+        weights: {player: {name: tensor}} that the networks run with.
     """
 
-    player: ClassVar[str]
+    real: Tensor
+    fake: Tensor
+    latents: Tensor
+    labels: Tensor | None
+    critic: Critic
+    generate: Callable[[Tensor], Tensor]
+    weights: Mapping[str, Mapping[str, Tensor]]
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
-        """Scalar penalty of one task, and the new state (``{}`` where there is none)."""
+    def logits(self, x_B: Tensor) -> Tensor:
+        """Logits (B,) of samples."""
+        return self.critic.logits(x_B, self.labels_of(x_B))
+
+    def input_gradient(self, x_B: Tensor) -> Tensor:
+        """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order."""
+        return self.critic.input_gradient(x_B, self.labels_of(x_B))
+
+    def labels_of(self, x_B: Tensor) -> Tensor | None:
+        """Labels (B, classes) of the rows of a batch, None where the task has none."""
+        return cycled(self.labels, len(x_B))
+
+
+def cycled(labels: Tensor | None, n: int) -> Tensor | None:
+    """Labels (n, classes) of ``n`` rows: those given (B, classes), from the beginning again and again."""
+    return None if labels is None else labels.repeat(-(-n // len(labels)), 1)[:n]
+
+
+class Penalty(Protocol):
+    """A regulariser of the game itself, of one kind or several. Each method may be missing.
+
+    Class attribute ``players``: whose loss or weights it acts on (default: discriminator). Authors never call autograd:
+    ``play.input_gradient(x)`` gives per-sample gradients of the logits. Class attribute ``uses_input_gradient`` makes second-order
+    meta-gradients third-order, so networks with fused norms are refused.
+    """
+
+    players: ClassVar[tuple[str, ...]]
+    uses_input_gradient: ClassVar[bool]
+
+    def start(self) -> Tree:
+        """Initial state, for penalties that keep one."""
+
+    def penalty(self, player: str, play: Play, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
+        """Scalar that joins the loss of ``player``, and the new state (``{}`` where there is none)."""
+
+    def reparametrise(self, player: str, module: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the network runs with instead of ``weights`` {name: tensor}, in adaptation, meta-training and sampling alike."""
+
+    def project(self, player: str, name: str, weight: Tensor) -> Tensor:
+        """The nearest admissible value of a weight; after every adaptation step and every outer step."""
 
 
 class MetaRegulariser(Protocol):
@@ -270,20 +328,31 @@ class LayerCall:
 
 
 class Augmentation(Protocol):
-    """A random transform of a task's real samples: functions of ONE task, all randomness from ``draws``. Either may be missing.
+    """A random transform of a task's samples: functions of ONE task, all randomness from ``draws``. Each may be missing.
 
     Class attribute ``kinds``: the sample kinds it fits. Class attribute ``leaks`` is True where adaptation sees transformed samples
-    and the generator, whose fakes are not transformed, may learn to imitate the transforms; rows say so.
+    and the generator, whose fakes are not transformed, may learn to imitate the transforms; rows say so. Attribute
+    ``generated_share`` in [0, 1): weight of the loss that takes generated samples for real ones.
     """
 
     kinds: ClassVar[tuple[Kind, ...]]
     leaks: ClassVar[bool]
+    generated_share: float
 
     def augment_task(self, episode: Tree, draws: Draws) -> Tree:
         """What meta-training sees instead of ``{"support": {"x": (S, ...)}, "query": {"x": (Q, ...)}}``; once per outer step."""
 
     def augment_support(self, batch: Tree, draws: Draws) -> Tree:
         """What one adaptation step sees instead of ``{"x": (S, ...)}``, at meta-test too."""
+
+    def start(self) -> Tree:
+        """Initial state, for augmentations of the discriminator's view that keep one."""
+
+    def augment_view(self, x: Tensor, state: Tree, draws: Draws) -> Tensor:
+        """What the discriminator sees instead of samples (B, ...), real and generated alike; derivatives go through it."""
+
+    def watch(self, real_logits: Tensor, state: Tree) -> Tree:
+        """The new state after the discriminator has judged the real samples (B,)."""
 
 
 @dataclass(frozen=True)
@@ -297,14 +366,33 @@ class Parts:
     critic: Callable[[nn.Module, Mapping[str, Tensor]], Critic]
     loss: GanLoss | None = None
     penalties: Mapping[str, Penalty] = field(default_factory=dict)
+    augmentations: Mapping[str, Augmentation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """A player's loss is taken at its opponent after ``steps`` further gradient steps of rate ``lr`` on the opponent's own loss.
+
+    Source: Metz et al., 2017 (unrolled GAN), https://arxiv.org/abs/1611.02163, eq. 10.
+    """
+
+    opponent: str
+    steps: int
+    lr: float
 
 
 class Game(Protocol):
-    """Players, their losses on one task's batch, and samples. Pure: no state outside ``state``."""
+    """Players, their losses on one task's batch, and samples. Pure: no state outside ``state``.
+
+    Attributes:
+        schedule: groups move in turn; the players of a group move simultaneously.
+        lookahead: {player: what it foresees}; its loss is taken where its opponent will be.
+    """
 
     players: tuple[str, ...]
-    schedule: tuple[tuple[str, ...], ...]  # groups move in turn; the players of a group move simultaneously
+    schedule: tuple[tuple[str, ...], ...]
     modules: Mapping[str, nn.Module]
+    lookahead: Mapping[str, Lookahead]
 
     def state(self) -> Tree:
         """Initial state of the game's components (scope meta), ``{}`` where none."""

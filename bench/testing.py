@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from bench.contracts import SPLITS, Choice, Episode
+from bench.contracts import SPLITS, Choice, Episode, Play
 from bench.errors import ContractError
 from bench.game.critic import Critic
 from bench.game.draws import Draws
@@ -55,21 +55,28 @@ class SmallGan:
 
     def losses(self, weights: Tree, batch: Tree, players: tuple[str, ...], state: Tree, draws: Draws) -> tuple[dict[str, Tensor], Tree]:
         """Losses of one task."""
-        fake = self.sample(weights, batch, len(batch["x"]), draws)
+        latents = draws.normal("z", (len(batch["x"]), LATENT))
+
+        def generate(z: Tensor) -> Tensor:
+            made: Tensor = functional_call(self.modules["generator"], dict(weights["generator"]), (z,))
+            return made
+
         critic = Critic(self.modules["discriminator"], weights["discriminator"])
-        real_logits, fake_logits = critic.logits(batch["x"]), critic.logits(fake)
+        play = Play(batch["x"], generate(latents), latents, None, critic, generate, weights)
+        real_logits, fake_logits = play.logits(play.real), play.logits(play.fake)
         values = {}
         if "generator" in players:
             values["generator"] = self.loss.generator_loss(real_logits, fake_logits) if self.loss else softplus(-fake_logits).mean()
         if "discriminator" in players:
-            own = (
+            values["discriminator"] = (
                 self.loss.discriminator_loss(real_logits, fake_logits)
                 if self.loss
                 else softplus(-real_logits).mean() + softplus(fake_logits).mean()
             )
-            for name, penalty in self.penalties.items():
-                own = own + penalty.penalty(critic, batch["x"], fake, {}, draws.at(name))[0]
-            values["discriminator"] = own
+        for name, penalty in self.penalties.items():
+            for player in getattr(penalty, "players", ("discriminator",)):
+                if player in players:
+                    values[player] = values[player] + penalty.penalty(player, play, {}, draws.at(name))[0]
         return values, state
 
     def sample(self, weights: Tree, batch: Tree, n: int, draws: Draws) -> Tensor:

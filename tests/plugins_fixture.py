@@ -65,9 +65,9 @@ class Shifted:
     def __init__(self, *, target: float): self.target = target
 
 class R1:
-    player: ClassVar = "discriminator"
+    players: ClassVar = ("discriminator",)
     def __init__(self, *, weight: Annotated[float, Field(gt=0)] = 1.0): self.weight = weight
-    def penalty(self, critic, real, fake, state, draws): ...
+    def penalty(self, player, play, state, draws): ...
 
 class Clip:
     def adjust_gradient(self, meta, gradient): ...

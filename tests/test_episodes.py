@@ -261,3 +261,17 @@ def test_a_trial_on_shuffled_tasks_is_measured_like_its_twin(tmp_path):
     assert not twin.stream.shuffled
     assert content(setup.stream.held_out("meta-val")[0]) == content(twin.stream.held_out("meta-val")[0])
     assert not setup.plain_stream.shuffled  # the warm start is the one that all arms share
+
+
+def test_train_shots_change_meta_training_alone():
+    make, settings = Numbered, {"query": 4, "tasks": {"meta_val": 2, "meta_test": 2}}
+    (few,), (more,) = (Protocol.model_validate({"shots": 3, **settings, **extra}).by_shots() for extra in ({}, {"train_shots": 7}))
+    few_stream, more_stream = (TaskStream(make(), "tasks", seed=0, protocol=protocol) for protocol in (few, more))
+    assert more_stream.training(0, 0)[0]["support"]["x"].shape[1] == 7
+    assert few_stream.training(0, 0)[0]["support"]["x"].shape[1] == 3
+    shuffled = TaskStream(make(), "tasks", seed=0, protocol=more, shuffled=True).training(0, 0)[0]
+    assert [shuffled[part]["x"].shape[1] for part in ("support", "query")] == [7, 4]
+    for split in ("meta-val", "meta-test"):
+        for one, other in zip(few_stream.held_out(split)[0], more_stream.held_out(split)[0], strict=True):
+            assert np.array_equal(one.support["x"], other.support["x"])
+            assert np.array_equal(one.query["x"], other.query["x"])

@@ -70,7 +70,7 @@ def test_contract_attributes_are_read_from_classes(registry):
     assert energy["version"] == 3
     assert registry.component("meta_learners", "scratch").attributes == {"trains": False, "at_test": ["inner_lr"]}
     assert registry.component("task_distributions", "digits").attributes == {"kind": "image"}
-    assert registry.component("regularisers", "r1").attributes == {"player": "discriminator", "acts_on": "player"}
+    assert registry.component("regularisers", "r1").attributes == {"players": ["discriminator"], "acts_on": "player"}
     assert registry.component("regularisers", "outer-clip").attributes == {"acts_on": "outer"}
 
 
@@ -115,7 +115,7 @@ def test_output_of_a_plugin_does_not_disturb_its_record(registry):
         ("gan_losses", "absent", "cannot be evaluated"),
         ("gan_losses", "opaque", "has no JSON Schema"),
         ("regularisers", "both", "not on both"),
-        ("augmentations", "idle", "needs augment_task or augment_support"),
+        ("augmentations", "idle", "needs one of augment_support, augment_view"),
         ("networks", "kindless", "unknown sample kind 'images'. Did you mean 'image'?"),
     ],
 )

@@ -23,35 +23,41 @@ class Critic:
     """A network at fixed weights, as a function of its input.
 
     Attributes:
-        module: maps (B, ...) to B logits.
+        module: maps (B, ...), and labels where there are any, to B logits.
         weights: {name: tensor}.
     """
 
     module: nn.Module
     weights: Mapping[str, Tensor]
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits (B,) of ``x`` (B, ...)."""
-        output: Tensor = functional_call(self.module, dict(self.weights), (x,))
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits (B,) of ``x`` (B, ...), with one-hot labels (B, classes) where the network takes them."""
+        output: Tensor = functional_call(self.module, dict(self.weights), _arguments(x, labels))
         return output.flatten()
 
-    def input_gradient(self, x: Tensor) -> Tensor:
+    def input_gradient(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order.
 
         Logits of a sample must not depend on other samples, or this is not a per-sample gradient. Layers run without what
         regularisers do to their outputs, so it is the gradient of the network itself.
         """
         names = list(self.weights)
+        fixed = [*self.weights.values(), *([] if labels is None else [labels])]
 
         def logits(x: Tensor, *tensors: Tensor) -> Tensor:
-            output: Tensor = functional_call(self.module, dict(zip(names, tensors, strict=True)), (x,))
+            weights = dict(zip(names, tensors, strict=False))
+            output: Tensor = functional_call(self.module, weights, (x, *tensors[len(names) :]))
             return output.flatten()
 
         with unregularised():
             if STACKED.get():
-                gradient: Tensor = _InputGradient.apply(logits, x, *self.weights.values())  # type: ignore[no-untyped-call]
+                gradient: Tensor = _InputGradient.apply(logits, x, *fixed)  # type: ignore[no-untyped-call]
                 return gradient
-            return _input_gradient(logits, x, *self.weights.values())
+            return _input_gradient(logits, x, *fixed)
+
+
+def _arguments(x: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
+    return (x,) if labels is None else (x, labels)
 
 
 def alias(tensor: Tensor) -> Tensor:

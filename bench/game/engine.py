@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
+from bench.contracts import Lookahead
 from bench.errors import ContractError
 from bench.game.checks import check_module, explain, same_shape
 from bench.game.critic import STACKED, alias
@@ -76,6 +77,7 @@ class Engine:
         *,
         regularisers: Mapping[str, Any] | None = None,
         augmentations: Sequence[Any] = (),
+        rules: Sequence[Any] = (),
         adaptation_steps: int = 5,
         vectorise: bool = True,
         task_chunk: int | None = None,
@@ -92,7 +94,8 @@ class Engine:
         self.state: Tree = game.state()
         self.inner: Tree = {}
         self.watched: dict[str, float] | None = None  # a dict: fill it with losses and gradient norms
-        self._regularised = Regularised(self.regularisers, game, training)
+        self.rules = tuple(rules)
+        self._regularised = Regularised(self.regularisers, game, training, rules)
         self._carries = getattr(learner, "inner_state", "reset") == "carried"
         self._ends: list[Tree] | None = None  # what the rollouts of the outer step under way ended with
         self._adapting = False
@@ -142,8 +145,43 @@ class Engine:
     def losses(
         self, meta: Tree, params: Tree, batch: Tree, state: Tree, draws: Draws, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Tree]:
-        """Loss per task of each player, {player: [T]}, and the components' new state."""
+        """Loss per task of each player, {player: [T]}, and the components' new state.
+
+        The loss of a player who looks ahead is taken at its opponent's later weights.
+
+        Raises:
+            ContractError: a loss is not a scalar per task, or the opponent of one who looks ahead does not adapt.
+        """
         players = players or self.players
+        lookahead = getattr(self.game, "lookahead", {})
+        now = tuple(player for player in players if player not in lookahead)
+        values, after = self._losses(meta, params, batch, state, draws, now) if now else ({}, state)
+        for player in players:
+            if player in lookahead:
+                foreseen = self._foreseen(meta, params, batch, state, draws.at("lookahead"), lookahead[player])
+                ahead, seen = self._losses(meta, foreseen, batch, state, draws, (player,))
+                values, after = {**values, **ahead}, after if now else seen
+        return values, after
+
+    def _foreseen(self, meta: Tree, params: Tree, batch: Tree, state: Tree, draws: Draws, ahead: Lookahead) -> Tree:
+        """``params`` with the opponent's after its further steps, differentiable in everything."""
+        if ahead.opponent not in params:
+            raise ContractError(
+                f"unrolling takes steps of the {ahead.opponent}, which this learner does not adapt; adapt it, or set unroll: 0"
+            )
+        opponent = params[ahead.opponent]
+        with torch.enable_grad():
+            for k in range(ahead.steps):
+                opponent = tree_map(alias, opponent)
+                losses, state = self._losses(meta, {**params, ahead.opponent: opponent}, batch, state, draws.at(k), (ahead.opponent,))
+                own = [leaf for _, leaf in leaves(opponent)]
+                grads = torch.autograd.grad(losses[ahead.opponent].sum(), own, create_graph=True, materialize_grads=True)
+                opponent = tree_map(lambda leaf, grad: leaf - ahead.lr * grad, opponent, rebuild(opponent, iter(grads)))
+        return {**params, ahead.opponent: opponent}
+
+    def _losses(
+        self, meta: Tree, params: Tree, batch: Tree, state: Tree, draws: Draws, players: tuple[str, ...]
+    ) -> tuple[dict[str, Tensor], Tree]:
         author = f"{type(self.game).__name__}.losses"
 
         def one(params: Tree, batch: Tree, state: Tree, key: Tensor) -> tuple[dict[str, Tensor], Tree]:
@@ -295,7 +333,7 @@ class Engine:
         """One round of the game: every group of the schedule moves once, its players simultaneously."""
         meta, params, inner, state = before["meta"], dict(before["params"]), dict(before["inner"]), before["state"]
         author = f"{self._name}.update"
-        batch = self._augmented_support(before["batch"], draws.at(k, "augmentation"))
+        batch = self._augmented("augment_support", before["batch"], draws.at(k, "augmentation"))
         for turn, group in enumerate(self.game.schedule):
             movers = tuple(player for player in group if player in params and player in players)
             if not movers:
@@ -309,6 +347,7 @@ class Engine:
                 move = partial(self.learner.update, meta, player, k)
                 moved = self.map(author, move, params[player], grads[player], inner[player], batch)
                 params[player], inner[player] = same_shape(author, (params[player], inner[player]), moved)
+                params[player] = self._regularised.projected(player, params[player])
         return {"params": params, "inner": inner, "state": state}
 
     def _counted_once(self, step: Callable[[Tree, Order], Tree]) -> Callable[[Tree, Order], Tree]:
@@ -325,16 +364,18 @@ class Engine:
 
         return counted
 
-    def _augmented_support(self, batch: Tree, draws: Draws) -> Tree:
-        """Each adaptation step sees the support through fresh transforms of the augmentations that act on it."""
+    def _augmented(self, method: str, tree: Tree, draws: Draws) -> Tree:
+        """``tree`` of every task through one draw of the augmentations that have ``method``."""
         for number, augmentation in enumerate(self.augmentations):
-            if hasattr(augmentation, "augment_support"):
+            if hasattr(augmentation, method):
+                augment, own = getattr(augmentation, method), draws.at(number)
 
-                def one(batch: Tree, key: Tensor, augmentation: Any = augmentation, number: int = number) -> Tree:
-                    return augmentation.augment_support(batch, draws.at(number).of(key))
+                def one(tree: Tree, key: Tensor, augment: Any = augment, own: Draws = own) -> Tree:
+                    augmented: Tree = augment(tree, own.of(key))
+                    return augmented
 
-                batch = self.map(f"{type(augmentation).__name__}.augment_support", one, batch, draws.key)
-        return batch
+                tree = self.map(f"{type(augmentation).__name__}.{method}", one, tree, draws.key)
+        return tree
 
     def sample(self, meta: Tree, end: Rollout, n: int, draws: Draws, batch: Tree) -> Tensor:
         """Samples of every task, [T, n, ...], from the parameters that the learner deploys (an average, say); differentiable."""
@@ -355,7 +396,7 @@ class Engine:
     # ---- the outer step
     def outer_step(self, meta: Tree, episodes: Tree, outer: Any, draws: Draws) -> tuple[Tree, Tree]:
         """One ``meta_update``; every rollout in it starts from one state, the mean of their ends is the next one."""
-        episodes = self._augmented_tasks(episodes, draws.at("augmentation"))
+        episodes = self._augmented("augment_task", episodes, draws.at("augmentation"))
         outer.added = self._terms(meta, episodes, draws)
         self._ends = []
         meta, log = self.learner.meta_update(meta, self, episodes, outer, draws)
@@ -363,18 +404,21 @@ class Engine:
             ends = tree_map(lambda *ends: torch.cat(ends).mean(0), *self._ends)
             self.carried = ends
         self._ends = None
-        return tree_map(torch.detach, meta), log
+        return self._projected_meta(tree_map(torch.detach, meta), episodes, draws), log
 
-    def _augmented_tasks(self, episodes: Tree, draws: Draws) -> Tree:
-        """Meta-training sees each task through one draw of the augmentations that act on whole tasks."""
-        for number, augmentation in enumerate(self.augmentations):
-            if hasattr(augmentation, "augment_task"):
+    def _projected_meta(self, meta: Tree, episodes: Tree, draws: Draws) -> Tree:
+        """``meta`` after the rules of what weights may be, on those of its leaves that are a network's weights as they are."""
+        if not self._regularised.projects:
+            return meta
+        support = tree_map(lambda leaf: leaf[0], episodes["support"])
+        weights = self.learner.weights(meta, self.learner.begin(meta, support, draws.of(draws.key[0]))[0])
+        kept = {id(leaf): (player, name) for player, own in weights.items() for name, leaf in own.items()}
 
-                def one(episode: Tree, key: Tensor, augmentation: Any = augmentation, number: int = number) -> Tree:
-                    return augmentation.augment_task(episode, draws.at(number).of(key))
+        def project(leaf: Tensor) -> Tensor:
+            player, name = kept.get(id(leaf), ("", ""))
+            return self._regularised.projected(player, {name: leaf})[name] if player else leaf
 
-                episodes = self.map(f"{type(augmentation).__name__}.augment_task", one, episodes, draws.key)
-        return episodes
+        return tree_map(project, meta)
 
     def _terms(self, meta: Tree, episodes: Tree, draws: Draws) -> Tree:
         """Gradient of what the regularisers add to the meta-objective, by those of meta's top-level names that it depends on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -52,17 +52,27 @@ def unregularised() -> Iterator[None]:
         PASS.reset(token)
 
 
+def players_of(penalty: Any) -> tuple[str, ...]:
+    """Whom a penalty acts on."""
+    players: tuple[str, ...] = getattr(penalty, "players", ("discriminator",))
+    return players
+
+
 class Regularised:
     """The regularisers of one engine that act inside its losses.
 
     Args:
         regularisers: by the name under which ``meta`` holds what they own.
         game: whose modules get hooks.
+        rules: penalties that say what a player's weights may be; they hold at meta-test too.
         training: handed on to the regularisers; weights are perturbed in meta-training only.
     """
 
-    def __init__(self, regularisers: Mapping[str, Any], game: Any, training: bool) -> None:
+    def __init__(self, regularisers: Mapping[str, Any], game: Any, training: bool, rules: Sequence[Any] = ()) -> None:
         self._all, self._game, self._training = dict(regularisers), game, training
+        self._reparametrising = [rule for rule in rules if hasattr(rule, "reparametrise")]
+        self._projecting = [rule for rule in rules if hasattr(rule, "project")]
+        self._names = {player: {name for name, _ in module.named_parameters()} for player, module in game.modules.items()}
         self._hooked = not any(hasattr(regulariser, "activation") for regulariser in self._all.values())
 
     def init(self, rng: torch.Generator, meta: Tree) -> Tree:
@@ -75,12 +85,25 @@ class Regularised:
 
     def weights(self, meta: Tree, weights: Tree, draws: Draws) -> Tree:
         """What the networks of one task run with."""
-        if not self._training:
-            return weights
-        for name, regulariser in self._all.items():
+        for name, regulariser in self._all.items() if self._training else ():
             if hasattr(regulariser, "perturb"):
                 weights = regulariser.perturb(meta.get(name, {}), meta, weights, draws.at(name))
+        for rule in self._reparametrising:
+            changed = {player: rule.reparametrise(player, self._game.modules[player], weights[player]) for player in players_of(rule)}
+            weights = {**weights, **changed}
         return weights
+
+    @property
+    def projects(self) -> bool:
+        """Is there a rule that :meth:`projected` follows?"""
+        return bool(self._projecting)
+
+    def projected(self, player: str, params: Tree) -> Tree:
+        """``params`` {name: tensor} of a player, those that are weights of its network at their nearest admissible values."""
+        for rule in self._projecting:
+            if player in players_of(rule):
+                params = {name: rule.project(player, name, leaf) if name in self._names[player] else leaf for name, leaf in params.items()}
+        return params
 
     @contextmanager
     def during(self, meta: Tree, draws: Draws, *, adapting: bool) -> Iterator[dict[str, Tensor]]:

@@ -324,13 +324,16 @@ def _misfit(trial: Trial, registry: Registry) -> str:
             return f"{component.name} is learned by a meta-gradient, and {trial.meta_learner.name} takes none"
         if about.get("acts_on") == "outer" and not trains:
             return f"{component.name} acts on the outer loop, which {trial.meta_learner.name} has not"
-        if about.get("acts_on") == "player" and about.get("player") not in players:
-            return f"{component.name} acts on the {about.get('player')}, which the game {trial.game.name} has not"
+        strange = [player for player in about.get("players", ["discriminator"]) if player not in players]
+        if about.get("acts_on") == "player" and strange:
+            return f"{component.name} acts on the {strange[0]}, which the game {trial.game.name} has not"
     for component in trial.augmentations:
         about = registry.component("augmentations", component.name).attributes
         if kind not in about.get("kinds", ()):
             fitting = ", ".join(about.get("kinds", ()))
             return f"{component.name} transforms samples of kind {fitting}, but {trial.task_distribution.name} has {kind}"
+        if about["acts_on"] in ("view", "real") and "discriminator" not in players:
+            return f"{component.name} acts on what a discriminator sees, which the game {trial.game.name} has not"
         if about["acts_on"] == "task" and not trains:
             return f"{component.name} acts on meta-training tasks, which {trial.meta_learner.name} has not"
     if trial.control and not trains:

@@ -47,14 +47,19 @@ ATTRIBUTES = (
     "outputs",
     "pooled",
     "version",
-    "player",
+    "players",
     "uses_input_gradient",
 )
 """Class attributes of the contracts that the planner reads."""
 
+AUGMENTS = {"support": "augment_support", "view": "augment_view", "real": "generated_share", "task": "augment_task"}
+"""What an augmentation acts on -> what its class then has."""
+
+PLAYER = ("penalty", "reparametrise", "project")
 LAYERS = ("activation",)
 OUTER = ("term", "perturb", "adjust_task_gradient", "adjust_gradient", "adjust_update")
-"""Methods of a :class:`bench.contracts.MetaRegulariser` that act at meta-test too, and those that act in meta-training only."""
+"""Methods of a penalty (:class:`bench.contracts.Penalty`), and of a regulariser of meta-learning
+(:class:`bench.contracts.MetaRegulariser`): those that act at meta-test too, and those that act in meta-training only."""
 
 
 def probe(entry_point: EntryPoint) -> dict[str, Any]:
@@ -133,18 +138,19 @@ def attributes(family: str, factory: Factory) -> dict[str, Any]:
     if family == "metrics" and not found.get("outputs"):
         raise ContractError("a metric needs the class attribute `outputs`: {name: bench.contracts.Output}")
     if family == "regularisers":
-        places = {"player": ("penalty",), "layers": LAYERS, "outer": OUTER}
+        places = {"player": PLAYER, "layers": LAYERS, "outer": OUTER}
         acts_on = [place for place, methods in places.items() if any(hasattr(holder, method) for method in methods)]
         if "player" in acts_on[:1] and acts_on[1:]:
             raise ContractError(
-                f"a regulariser acts on a player (penalty) or on meta-learning ({', '.join((*LAYERS, *OUTER))}), not on both"
+                f"a regulariser acts on players ({', '.join(PLAYER)}) or on meta-learning ({', '.join((*LAYERS, *OUTER))}), not on both"
             )
         if acts_on:
             found["acts_on"] = acts_on[0]
     if family == "augmentations":
-        if not (hasattr(holder, "augment_task") or hasattr(holder, "augment_support")):
-            raise ContractError("an augmentation needs augment_task or augment_support (bench.contracts.Augmentation)")
-        found["acts_on"] = "support" if hasattr(holder, "augment_support") else "task"
+        acts = [place for place, name in AUGMENTS.items() if hasattr(holder, name)]
+        if not acts:
+            raise ContractError(f"an augmentation needs one of {', '.join(AUGMENTS.values())} (bench.contracts.Augmentation)")
+        found["acts_on"] = acts[0]
     return found
 
 

@@ -88,12 +88,16 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
     regularisers: dict[str, Any] = {}
     for component in trial.regularisers:
         made = registry.create("regularisers", component.name, component.parameters)
-        group = penalties if hasattr(made, "penalty") else regularisers
+        acts_on = registry.component("regularisers", component.name).attributes.get("acts_on")
+        group = penalties if acts_on == "player" else regularisers
         # Random numbers and learned parameters are named after it, so not by its label, which is in no identity.
         group[f"{component.name}-{len(group)}"] = made
-    augmentations = [registry.create("augmentations", component.name, component.parameters) for component in trial.augmentations]
+    augmentations = {
+        f"{component.name}-{number}": registry.create("augmentations", component.name, component.parameters)
+        for number, component in enumerate(trial.augmentations)
+    }
     loss = registry.create("gan_losses", trial.gan_loss.name, trial.gan_loss.parameters) if trial.gan_loss else None
-    parts = Parts(modules=modules, critic=Critic, loss=loss, penalties=penalties)
+    parts = Parts(modules=modules, critic=Critic, loss=loss, penalties=penalties, augmentations=augmentations)
     plain_stream = _stream(trial, trial.task_distribution, registry)
 
     def engine(*, training: bool, **test: Mapping[str, Any]) -> Engine:
@@ -106,12 +110,13 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
             rules.bind(parts),
             learner,
             regularisers=regularisers,
-            augmentations=augmentations,
+            augmentations=tuple(augmentations.values()),
+            rules=tuple(penalties.values()),
             training=training,
             adaptation_steps=trial.protocol["adaptation_steps"]["train"],
             vectorise=all(
                 getattr(part, "vectorised", True)
-                for part in (learner, rules, loss, *penalties.values(), *regularisers.values(), *augmentations)
+                for part in (learner, rules, loss, *penalties.values(), *regularisers.values(), *augmentations.values())
             ),
             task_chunk=trial.protocol["task_chunk"],
         )

@@ -145,6 +145,7 @@ def _build_warm_start(setup: Setup, path: Path) -> None:
         setup.trainer.game,
         learner,
         augmentations=setup.trainer.augmentations,
+        rules=setup.trainer.rules,
         adaptation_steps=trial.protocol["adaptation_steps"]["train"],
         vectorise=setup.vectorised,
         task_chunk=trial.protocol["task_chunk"],

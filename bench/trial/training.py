@@ -178,6 +178,7 @@ def flops_of_outer_step(engine: Engine, meta: Tree, episodes: Tree, draws: Draws
         engine.learner,
         regularisers=engine.regularisers,
         augmentations=engine.augmentations,
+        rules=engine.rules,
         adaptation_steps=engine.adaptation_steps,
         vectorise=False,
     )
@@ -214,6 +215,19 @@ def save_checkpoint(path: Path, training: Training, engine: Engine) -> None:
     tensors = flatten({"meta": training.meta, "outer": training.outer.state, "carried": engine.carried, "best": training.best})
     plain = {one.name: getattr(training, one.name) for one in fields(Training) if one.name not in ("meta", "outer", "best", "rows")}
     save_tree(path, tensors, metadata={"training": json.dumps({**plain, "rows": training.rows.columns})})
+
+
+def load_trained(path: Path, device: str) -> tuple[Tree, Tree]:
+    """What the trial behind a checkpoint has learned: meta parameters, and what held-out tasks start from beside them.
+
+    Returns:
+        ``meta``, and :attr:`bench.game.engine.Engine.carried`.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    tree = unflatten({name: tensor.to(device) for name, tensor in load_tree(path).items()})
+    return tree.get("meta", {}), tree.get("carried", {})
 
 
 def _resume(training: Training, engine: Engine, path: Path) -> None:

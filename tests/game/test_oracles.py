@@ -6,17 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contracts import Parts
+from bench.contracts import Parts, Play, SampleSpec
+from bench.errors import ContractError
 from bench.game.critic import Critic
 from bench.game.draws import Draws
 from bench.game.engine import Engine
 from bench.game.outer import Outer
-from bench.testing import SmallGan, largest_difference, small_draws, small_episodes, small_networks
+from bench.testing import SmallGan, largest_difference, meta_gradient_error, small_draws, small_episodes, small_networks
 from bench.trees import leaves, tree_map
 from bench_builtin.games import Gan
 from bench_builtin.gan_losses import GAN_LOSSES, NonSaturating, Wasserstein
 from bench_builtin.inner_optimisers import Adam, Sgd
 from bench_builtin.meta_learners import Finetune, Maml, Reptile
+from bench_builtin.networks import Mlp
 from bench_builtin.regularisers import R1, GradientPenalty
 
 
@@ -243,10 +245,89 @@ def test_gradient_penalty_takes_the_norm_per_sample():
     """On a linear critic it is weight (|w| - 1)^2 whatever the samples; public meta-GANs give other numbers (algorithms 5.5)."""
     critic = Critic(LinearCritic(), {"w": torch.tensor([[2.0], [1.0]], dtype=torch.float64)})
     real, fake = torch.randn(4, 2).double(), torch.randn(6, 2).double()
-    value, _ = GradientPenalty(weight=10).penalty(critic, real, fake, {}, Draws(torch.tensor(1), torch.float64))
+    play = Play(real, fake, fake, None, critic, lambda z: z, {})
+    value, _ = GradientPenalty(weight=10).penalty("discriminator", play, {}, Draws(torch.tensor(1), torch.float64))
     assert value.item() == pytest.approx(10 * (5**0.5 - 1) ** 2, rel=1e-9)
-    value, _ = R1(weight=3).penalty(critic, real, fake, {}, Draws(torch.tensor(1), torch.float64))
+    value, _ = R1(weight=3).penalty("discriminator", play, {}, Draws(torch.tensor(1), torch.float64))
     assert value.item() == pytest.approx(3 / 2 * 5, rel=1e-12)
+
+
+# ------------------------------------------------------------------ unrolling, and rules of what weights may be
+def dirac_step(learner, **rules):
+    """theta and psi after one adaptation step from 1.5 and 0.4, and the meta-gradient of the generator's loss on the query."""
+    game = gan({"generator": DiracGenerator(), "discriminator": DiracCritic()}, Wasserstein(), order="simultaneous", **rules)
+    engine = Engine(game, learner)
+    meta = learner.init(torch.Generator(), game)
+    episodes = {part: {"x": torch.full((1, 3, 1), TRUTH, dtype=torch.float64)} for part in ("support", "query")}
+    end = engine.rollout(meta, episodes, draws(), steps=1, order=1)
+    return end.params["generator"]["t"].item(), end.params["discriminator"]["p"].item()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_unrolled_generator_foresees_the_critic(steps):
+    """On the Dirac GAN dL_G/dtheta = -psi - steps * lr * (c - 2 theta): the critic it will meet is psi + steps * lr * (c - theta)."""
+    theta, psi, lr = 1.5, 0.4, 0.05
+    learner = Maml(order=1, inner_lr={"generator": G_LR, "discriminator": D_LR}, inner_optimiser=Sgd())
+    after = dirac_step(learner, unroll=steps, unroll_lr=lr)
+    assert after[0] == pytest.approx(theta - G_LR * (-psi - steps * lr * (TRUTH - 2 * theta)), rel=1e-12)
+    assert after[1] == pytest.approx(psi - D_LR * (theta - TRUTH), rel=1e-12)
+
+
+def test_unrolled_meta_gradient_equals_differences():
+    spec, network = SampleSpec("points", (2,)), Mlp(width=8, depth=1, latent=2, activation="tanh")
+    modules = {role: network.build(role, spec).double() for role in ("generator", "discriminator")}
+    game = gan(modules, NonSaturating(), unroll=2, unroll_lr=0.1)
+    assert meta_gradient_error(Maml(order=2, inner_lr=0.05, inner_optimiser=Sgd(), steps=2), game) < 1e-6
+
+
+def test_unrolling_needs_an_opponent_that_adapts():
+    learner = Maml(order=1, adapts=("generator.*",), inner_optimiser=Sgd())
+    with pytest.raises(ContractError, match="unrolling takes steps of the discriminator"):
+        dirac_step(learner, unroll=1)
+
+
+class Box:
+    """Weights of the critic stay in [-limit, limit]."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def project(self, player, name, weight):
+        return weight.clamp(-self.limit, self.limit)
+
+
+def test_projection_holds_after_adaptation_steps_and_outer_steps_and_for_its_player_alone():
+    game, learner, episodes = SmallGan(), Maml(order=1, inner_lr=0.5, inner_optimiser=Sgd(), outer_lr=0.5), small_episodes()
+    free, bound = Engine(game, learner), Engine(game, learner, rules=[Box(0.05)])
+    meta = learner.init(torch.Generator(), game)
+    ends = [engine.rollout(meta, episodes, small_draws(), steps=1, order=1).params for engine in (free, bound)]
+    assert largest_difference(ends[1]["discriminator"], tree_map(lambda w: w.clamp(-0.05, 0.05), ends[0]["discriminator"])) == 0
+    metas = [engine.outer_step(meta, episodes, Outer(learner), small_draws())[0]["initial"] for engine in (free, bound)]
+    assert (
+        max(leaf.abs().max() for _, leaf in leaves(metas[1]["discriminator"]))
+        <= 0.05
+        < max(leaf.abs().max() for _, leaf in leaves(metas[0]["discriminator"]))
+    )
+    assert max(leaf.abs().max() for _, leaf in leaves(metas[1]["generator"])) > 0.05
+
+
+class Halved:
+    """The critic runs with half of its weights."""
+
+    def reparametrise(self, player, module, weights):
+        return {name: weight / 2 for name, weight in weights.items()}
+
+
+def test_reparametrised_losses_are_those_of_the_other_weights():
+    game, learner, episodes = SmallGan(), Maml(), small_episodes()
+    meta = learner.init(torch.Generator(), game)
+    half = {"initial": {**meta["initial"], "discriminator": tree_map(lambda w: w / 2, meta["initial"]["discriminator"])}}
+    values = []
+    for start, rules in ((half, []), (meta, [Halved()])):
+        engine = Engine(game, learner, rules=rules)
+        begun = engine.begin(start, episodes["support"], small_draws())
+        values.append(engine.losses(start, begun.params, episodes["query"], {}, small_draws())[0])
+    assert all(torch.equal(values[0][player], values[1][player]) for player in game.players)
 
 
 # ------------------------------------------------------------------ zero steps, scope, optimisers

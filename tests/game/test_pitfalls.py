@@ -81,13 +81,11 @@ def test_a_loss_per_sample_is_refused():
 
 def test_a_penalty_that_calls_autograd_is_refused():
     class Homemade:
-        player = "discriminator"
+        def penalty(self, player, play, state, draws):
+            x = play.real.detach().requires_grad_()
+            return torch.autograd.grad(play.logits(x).sum(), x, create_graph=True)[0].square().sum(), state
 
-        def penalty(self, critic, real, fake, state, draws):
-            x = real.detach().requires_grad_()
-            return torch.autograd.grad(critic.logits(x).sum(), x, create_graph=True)[0].square().sum(), state
-
-    with pytest.raises(ContractError, match=r"critic\.input_gradient"):
+    with pytest.raises(ContractError, match=r"play\.input_gradient"):
         adapt(Maml(), SmallGan(penalties={"homemade": Homemade()}))
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from bench.contracts import Tree
+from bench.contracts import Play, Tree
 
 if TYPE_CHECKING:
-    from bench.contracts import Critic, Draws
+    from bench.contracts import Draws
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -21,16 +21,17 @@ class GradientPenalty:
     Where real and fake differ in number, the shorter one sets the number of mixtures.
     """
 
-    player: ClassVar[str] = "discriminator"
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
     uses_input_gradient: ClassVar[bool] = True
 
     def __init__(self, *, weight: Positive = 10.0) -> None:
         self.weight = weight
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
+    def penalty(self, player: str, play: Play, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
+        real, fake = play.real, play.fake
         n = min(len(real), len(fake))
         eps = draws.uniform("eps", (n, *[1] * (real.ndim - 1)))
-        gradient = critic.input_gradient(eps * real[:n] + (1 - eps) * fake[:n])
+        gradient = play.input_gradient(eps * real[:n] + (1 - eps) * fake[:n])
         norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()  # norm() has a NaN second derivative at 0
         return self.weight * (norm - 1).square().mean(), state
 
@@ -38,11 +39,11 @@ class GradientPenalty:
 class R1:
     """weight / 2 * mean_b |grad D(real_b)|^2 (Mescheder et al., 2018, eq. 9)."""
 
-    player: ClassVar[str] = "discriminator"
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
     uses_input_gradient: ClassVar[bool] = True
 
     def __init__(self, *, weight: Positive = 1.0) -> None:
         self.weight = weight
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
-        return self.weight / 2 * critic.input_gradient(real).flatten(1).square().sum(1).mean(), state
+    def penalty(self, player: str, play: Play, state: Tree, draws: Draws) -> tuple[Tensor, Tree]:
+        return self.weight / 2 * play.input_gradient(play.real).flatten(1).square().sum(1).mean(), state
