@@ -136,7 +136,7 @@ def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dic
 
 def _train_shots(protocol: Mapping[str, Any]) -> str:
     """What to add where meta-train tasks have another number of shots."""
-    return f"; meta-training {protocol['train_shots']}" if "train_shots" in protocol else ""
+    return f"; meta-training {protocol['train_shots']}" if protocol.get("train_shots") else ""
 
 
 def _task_counts(study: Study, slice_: Slice, asked: Mapping[str, int]) -> dict[str, int]:

@@ -174,6 +174,22 @@ def test_only_contexts_adapt_and_every_task_starts_anew():
     assert largest_difference(again.params, first.params) == 0
 
 
+def test_learned_rates_start_as_none_and_their_first_step_gradient_is_a_product():
+    """After one step from a context of zeros, dJ/dfactor = factor-free context o dJ/da: phi = -lr factor o g, so both are phi o dJ/dphi."""
+    plain, learned = (Cavia(form="film", context=3, steps=1, learned_rates=rates, **INSIDE) for rates in (False, True))
+    meta = meta_of(learned)
+    assert largest_difference(ran_with(plain, meta_of(plain)), ran_with(learned, meta)) == 0
+    engine = Engine(SmallGan(), learned)
+    end = engine.rollout(meta, small_episodes(), small_draws(), steps=1, order=1)
+    pulled = engine.query_gradients(meta, end, small_episodes()["query"], small_draws().at("query"))
+    first = Cavia(form="film", context=3, steps=1, order=1, learned_rates=True, **INSIDE)
+    engine = Engine(SmallGan(), first, adaptation_steps=1)
+    gradient, _ = engine.meta_gradient(lambda m, e, d: first.objective(engine, m, e, d), meta, small_episodes(), small_draws())
+    for player, own in gradient["rates"].items():
+        want = (end.params[player][CONTEXT] * pulled[player][player][CONTEXT]).mean(0)
+        assert torch.allclose(own[CONTEXT], want, rtol=1e-9, atol=1e-14)
+
+
 # ------------------------------------------------------------------ who gets a context
 @pytest.mark.parametrize(
     ("options", "adapted"),
@@ -240,3 +256,9 @@ class TestAgainstAnAdaptedCritic(MetaLearnerContract):
     @pytest.fixture
     def learner(self):
         return Cavia(context=3, players=("generator",), adapts=("discriminator.*",), inner_lr={"generator": 0.3, "discriminator": 0.05})
+
+
+class TestLearnedRates(MetaLearnerContract):
+    @pytest.fixture
+    def learner(self):
+        return Cavia(form="film", context=3, steps=2, learned_rates=True, **INSIDE)

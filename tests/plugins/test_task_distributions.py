@@ -67,7 +67,12 @@ def test_a_task_that_does_not_exist_is_refused(make):
 
 
 def test_the_offered_names_are_the_documented_ones():
-    assert sorted(TASK_DISTRIBUTIONS) == ["digits", "gaussian-rings", "glyphs", "omniglot", "sinusoids", "sinusoids-identified"]
+    points = ["dirac", "gaussian-grid", "gaussian-rings", "gaussians", "spirals"]
+    curves = ["sinusoids", "sinusoids-identified", "waveforms"]
+    shipped = ["digits", "glyphs", "stacked-digits"]
+    on_disk = ["celeba", "cifar-fs", "emnist", "fashion-mnist", "image-folder", "kmnist", "mnist", "omniglot", "svhn"]
+    made_of_others = ["n-way"]
+    assert sorted(TASK_DISTRIBUTIONS) == sorted([*points, *curves, *shipped, *on_disk, *made_of_others])
 
 
 # ------------------------------------------------------------------ rings
@@ -158,6 +163,23 @@ def test_held_out_queries_keep_to_the_published_interval(split, width):
 def test_a_code_that_does_not_occur_in_meta_training_is_refused():
     with pytest.raises(DataError, match="meta-train has 16 tasks, numbered from 0: there is no task 16"):
         IdentifiedSinusoids().episode("meta-train", 16, shots=1, query=1, rng=rng())
+
+
+def test_published_sinusoids_are_one_hundred_fixed_tasks():
+    """Amplitude and first input come from one number each time the generator is seeded; the noise of targets is the stated one."""
+    tasks = IdentifiedSinusoids(meta_test="published")
+    assert (tasks.size("meta-test"), tasks.size("meta-val"), tasks.size("meta-train")) == (100, None, 16)
+    squares = []
+    for task in range(100):
+        episode, again = (tasks.episode("meta-test", task, shots=5, query=200, rng=rng(seed)) for seed in (0, 1))
+        assert np.array_equal(episode.support["y"], again.support["y"])
+        assert np.array_equal(episode.support["x"][:, 0], again.support["x"][:, 0])  # codes alone are drawn by whoever asks
+        amplitude = 0.1 + 3.9 * (float(episode.support["x"][0, 0]) + 5) / 10
+        assert np.allclose(episode.query["x"][:, 0], np.linspace(-4.5, 4.5, 200))
+        squares.append((episode.query["y"][:, 0] - amplitude * np.sin(episode.query["x"][:, 0])) ** 2)
+    assert np.mean(squares) == pytest.approx(0.01, rel=0.05)
+    with pytest.raises(DataError):
+        tasks.episode("meta-test", 100, shots=5, query=5, rng=rng(0))
 
 
 # ------------------------------------------------------------------ digits

@@ -15,10 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from bench.contracts import ContractError, Game, Optimiser, Tree
+from bench.contracts import ContractError, Game, Optimiser, Tree, rate_of, tree_map
 from bench_builtin.inner_optimisers import Sgd
 from bench_builtin.meta_learners.adaptation import Rates, joined
 from bench_builtin.meta_learners.maml import QueryLearner
+from bench_builtin.meta_learners.rates import scaled_step
 
 if TYPE_CHECKING:
     from bench.contracts import Draws
@@ -46,9 +47,11 @@ class Cavia(QueryLearner):
         players: patterns of the players' names that get a context.
         adapts: parameters that adapt besides, see :func:`~bench_builtin.meta_learners.selection.split_by`:
             ``players: [generator], adapts: ["discriminator.*"]`` lets an ordinary discriminator play against a context.
+        learned_rates: learn a factor on ``inner_lr`` per adapted number, as :class:`~bench_builtin.meta_learners.rates.MetaSgd` does.
         inner_lr: plain SGD with a large rate is the paper's way too: 1.0, 5 context numbers, 1 step on sinusoids.
 
-    Meta: ``shared`` (and ``initial``, of what ``adapts``), ``context`` {player: {layer: {"scale", "shift", "left", "right"}}}.
+    Meta: ``shared`` (and ``initial``, of what ``adapts``), ``context`` {player: {layer: {"scale", "shift", "left", "right"}}}, and
+    ``rates`` where they are learned.
 
     Source: Zintgraf et al., 2019, https://arxiv.org/abs/1810.03642, algorithm 1 and section 3.2; FiLM: Perez et al., 2018,
     https://arxiv.org/abs/1709.07871, eq. 2; low rank: after Hu et al., 2022, https://arxiv.org/abs/2106.09685, eq. 3.
@@ -58,6 +61,7 @@ class Cavia(QueryLearner):
     context: Annotated[int, Field(ge=0)] = 16
     players: tuple[str, ...] = ("*",)
     adapts: tuple[str, ...] = ()
+    learned_rates: bool = False
     inner_lr: Rates = 1.0
     inner_optimiser: Optimiser = Sgd()
 
@@ -73,7 +77,8 @@ class Cavia(QueryLearner):
         if not chosen:
             raise ContractError(f"players: {', '.join(self.players)} matches none of this game's players: {', '.join(game.modules)}")
         theta = {part: own for part, own in super().init(rng, game).items() if own}  # adapts may leave nothing in ``initial``
-        return {**theta, "context": {player: self.maps(player, game.modules[player], rng) for player in chosen}}
+        meta = {**theta, "context": {player: self.maps(player, game.modules[player], rng) for player in chosen}}
+        return {**meta, "rates": tree_map(torch.ones_like, _start(meta))} if self.learned_rates else meta
 
     def maps(self, player: str, module: nn.Module, rng: torch.Generator) -> Tree:
         """{layer: {"scale", "shift", "left", "right"}}: how a context enters one network; forms differ in which of these there are.
@@ -115,9 +120,14 @@ class Cavia(QueryLearner):
         return {"scale": uniform(reach, size, *outputs), **shift}
 
     def begin(self, meta: Tree, support: Tree, draws: Draws) -> tuple[Tree, Tree]:
-        contexts = {player: {CONTEXT: _some(maps).new_zeros(len(_some(maps)))} for player, maps in meta["context"].items()}
-        start = joined(meta.get("initial", {}), contexts)
+        start = _start(meta)
         return start, {player: self.start(own) for player, own in start.items()}
+
+    def update(self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree) -> tuple[Tree, Tree]:
+        if not self.learned_rates:
+            return super().update(meta, player, step, params, grads, inner, support)
+        direction, inner = self.direction(grads, inner, step)
+        return scaled_step(rate_of(self.inner_lr, player), meta["rates"][player], params, direction), inner
 
     def weights(self, meta: Tree, params: Tree) -> Tree:
         together = joined(meta.get("shared", {}), params)
@@ -143,6 +153,12 @@ def conditioned(theta: Tree, context: Tensor, maps: Tree) -> Tree:
         if "shift" in entry:
             weights[bias] = weights[bias] + context @ entry["shift"]
     return weights
+
+
+def _start(meta: Tree) -> Tree:
+    """What adapts, as a task begins: contexts of zeros beside ordinary parameters."""
+    contexts = {player: {CONTEXT: _some(maps).new_zeros(len(_some(maps)))} for player, maps in meta["context"].items()}
+    return joined(meta.get("initial", {}), contexts)
 
 
 def _some(maps: Tree) -> Tensor:

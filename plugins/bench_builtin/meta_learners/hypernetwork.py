@@ -164,11 +164,14 @@ def progress_of(step: int, grads: Tree) -> Tensor:
 
 
 def sample_size(game: Game) -> int:
-    """Numbers in one support sample: what the generator makes, or else what the only network reads and says.
+    """Numbers in one support sample: as the game says, or else what the generator makes, or what the only network reads and says.
 
     Raises:
         ContractError: the networks don't tell.
     """
+    spec = getattr(game, "spec", None)
+    if spec is not None:
+        return math.prod(spec.shape) + (math.prod(spec.targets) if spec.targets else 0) + spec.classes
     generator = game.modules.get("generator")
     if generator is not None and isinstance(latent := getattr(generator, "latent", None), int):
         some = next(generator.parameters())

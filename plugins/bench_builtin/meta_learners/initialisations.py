@@ -7,6 +7,7 @@ unless the rule says otherwise. Draws come from the learner's generator: the sam
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -23,16 +24,16 @@ LEAKY_GAIN = nn.init.calculate_gain("leaky_relu", 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Initialised(Scratch):
+class Initialised(Scratch, ABC):
     """Adapts from weights that :meth:`weight` draws; what the subclasses differ in."""
 
     def init(self, rng: torch.Generator, game: Game) -> Tree:
         initial = super().init(rng, game)["initial"]
         return {"initial": {player: {name: self._drawn(name, leaf, rng) for name, leaf in own.items()} for player, own in initial.items()}}
 
+    @abstractmethod
     def weight(self, values: Tensor, rng: torch.Generator) -> None:
         """Fill a weight of two or more axes, (outputs, inputs, ...), in place."""
-        raise NotImplementedError
 
     def gain(self, values: Tensor, rng: torch.Generator) -> None:
         """Change what is neither weight nor bias, in place: a norm's gain, a scalar; by default it stays."""

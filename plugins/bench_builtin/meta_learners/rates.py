@@ -50,8 +50,12 @@ class MetaSgd(QueryLearner):
 
     def update(self, meta: Tree, player: str, step: int, params: Tree, grads: Tree, inner: Tree, support: Tree) -> tuple[Tree, Tree]:
         direction, inner = self.direction(grads, inner, step)
-        lr = rate_of(self.inner_lr, player)
-        return tree_map(lambda p, d, factor: p - lr * factor * d, params, direction, meta["rates"][player]), inner
+        return scaled_step(rate_of(self.inner_lr, player), meta["rates"][player], params, direction), inner
+
+
+def scaled_step(lr: float, factors: Tree, params: Tree, direction: Tree) -> Tree:
+    """phi - lr * factor o direction, a factor per parameter."""
+    return tree_map(lambda p, d, factor: p - lr * factor * d, params, direction, factors)
 
 
 @dataclass(frozen=True, kw_only=True)
