@@ -9,13 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.driver.lookup import load_trial
     from bench.frame import load_results
     from bench.hookspecs import hookimpl
     from bench.stats import summarise
 
-__all__ = ["hookimpl", "load_results", "summarise"]
+__all__ = ["hookimpl", "load_results", "load_trial", "summarise"]
 
-_HOMES = {"hookimpl": "bench.hookspecs", "load_results": "bench.frame", "summarise": "bench.stats"}
+_HOMES = {
+    "hookimpl": "bench.hookspecs",
+    "load_results": "bench.frame",
+    "load_trial": "bench.driver.lookup",
+    "summarise": "bench.stats",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,8 @@ examples:
   bench run suites/fewshot.yaml --quick         one short pass: does everything work?
   bench run suites/fewshot.yaml -k 'reptile and not glyphs' --jobs 4
   bench plan suites/fewshot.yaml                cells, what is cached, time, disk, and what the replicates can decide
+  bench adapt results/fewshot -k 'reptile and glyphs and replicate=0' --images drawings
+                                                draw what looks like your own images
   bench plugins list                            what is installed, and what is broken and why
 
 exit codes: 0 ok (diverged and skipped are outcomes), 1 a cell failed, 2 interrupted, 3 broken plugin or internal error,
@@ -109,6 +111,43 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("results", type=Path)
     report.add_argument("--json", action="store_true", help="print the files written as JSON")
 
+    adapt = _verb(
+        verbs,
+        "adapt",
+        _adapt,
+        "adapt a trained model to your own images, and draw samples",
+        "bench adapt results/fewshot 692ff13 --images drawings --shots 5 --steps 25 --out adapted\n"
+        "bench adapt results/fewshot -k 'reptile and glyphs and replicate=0' --images drawings\n"
+        "bench adapt results/fewshot 692ff13 --images photos --fit crop --invert no --samples 64",
+    )
+    adapt.add_argument("results", type=Path, help="results folder with its trials/")
+    adapt.add_argument("trial", nargs="?", default="", metavar="TRIAL", help="id of a finished trial, or its beginning")
+    adapt.add_argument(
+        "-k", dest="select", default="", metavar="EXPR", help="the trial whose labels match: words with and, or, not, brackets"
+    )
+    adapt.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of PNG or JPEG files, any size; taken by name")
+    adapt.add_argument("--shots", type=_positive, metavar="N", help="images to adapt to (default: shots of the trial's protocol)")
+    adapt.add_argument("--steps", type=_count, default=25, metavar="N", help="adaptation steps (default: 25)")
+    adapt.add_argument("--samples", type=_positive, default=32, metavar="N", help="samples to draw (default: 32)")
+    adapt.add_argument("--seed", type=_count, default=0, metavar="N", help="of the noise (default: 0)")
+    adapt.add_argument(
+        "--fit", choices=("pad", "crop"), default="pad", help="to the shape of a sample: pad with the ground (default), or crop the middle"
+    )
+    adapt.add_argument(
+        "--invert",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="turn dark ink on bright ground around; auto (default): where the border's brightness is not that of the trial's samples",
+    )
+    adapt.add_argument(
+        "--scale", type=_positive, metavar="N", help="side of each pixel in samples/*.png (default: about 128 pixels an image)"
+    )
+    adapt.add_argument(
+        "-o", "--output", "--out", type=Path, default=Path("adapted"), metavar="DIR", help="folder to write (default: adapted)"
+    )
+    adapt.add_argument("--force", action="store_true", help="write into a folder that holds other things")
+    adapt.add_argument("--json", action="store_true", help="print what was done as JSON")
+
     plugins = verbs.add_parser("plugins", help="what is installed", description="What is installed, and what is broken and why.")
     kinds = plugins.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
     listing = _verb(kinds, "list", _plugins_list, "every component by family", "bench plugins list\nbench plugins list --json")
@@ -145,12 +184,16 @@ def _selects(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
+    return _count(text, least=1)
+
+
+def _count(text: str, least: int = 0) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
     return value
 
 
@@ -212,6 +255,22 @@ def _report(options: argparse.Namespace) -> int:
     else:
         print("\n".join(str(path) for path in paths if path.parent == options.results))
         print(f"{sum(path.parent != options.results for path in paths)} tables and figures in {options.results / 'report'}")
+    return ExitCode.OK
+
+
+def _adapt(options: argparse.Namespace) -> int:
+    from bench.driver.adapting import AdaptOptions, adapt
+
+    names = ("trial", "select", "shots", "steps", "samples", "seed", "fit", "invert", "scale", "output", "force")
+    record = adapt(
+        options.results,
+        options.images,
+        AdaptOptions(**{name: getattr(options, name) for name in names}),
+        say=(lambda text: None) if options.json else print,
+        note=lambda text: print(f"bench: {text}", file=sys.stderr),
+    )
+    if options.json:
+        print(json.dumps(record, indent=1))
     return ExitCode.OK
 
 

@@ -158,9 +158,13 @@ class Episode:
 class TaskDistribution(Protocol):
     """Disjoint meta-train, meta-val and meta-test tasks.
 
-    Class attribute ``kind`` is read at planning; ``sample_spec`` follows from the hyperparameters. An optional class
-    attribute ``locations`` lists hyperparameters that only say where the data lie (a path, say): they are in no identity and
-    no record, since :meth:`fingerprint` covers what lies there.
+    Class attribute ``kind`` is read at planning (one that wraps another distribution has none: an instance is asked); ``sample_spec``
+    follows from the hyperparameters. An optional class attribute ``locations`` lists hyperparameters that only say where the data
+    lie (a path, say): they are in no identity and no record, since :meth:`fingerprint` covers what lies there.
+
+    Tasks of several classes have class attribute ``labelled`` True, ``sample_spec.classes`` ways, and as instance attribute
+    ``single_class`` the distribution whose tasks are their classes, which feature extractors learn from. Their shots and query are
+    counted per class, and row i of support and query has class i modulo ways.
     """
 
     kind: ClassVar[Kind]
@@ -171,6 +175,8 @@ class TaskDistribution(Protocol):
 
     def episode(self, split: Split, task: int, *, shots: int, query: int, rng: np.random.Generator) -> Episode:
         """Draw ``shots`` support and ``query`` query samples (either may be 0) of task number ``task``, all randomness from ``rng``.
+
+        Of a labelled task, so many of each class.
 
         Where :meth:`size` is None, the task itself is drawn from ``rng`` and ``task`` only names it.
 
@@ -187,15 +193,21 @@ class Network(Protocol):
     """A family of networks: builds one module per role.
 
     Class attribute ``kinds``: the sample kinds it fits. Roles: ``generator`` (z (B, latent) -> samples (B, *shape)),
-    ``discriminator`` (samples -> logits (B,)), ``model`` (inputs (B, F) -> targets (B, *targets)). Where ``spec.classes`` is not 0,
-    generator and discriminator take one-hot labels (B, classes) as a second argument.
-    Default initialisers draw from torch's global generator, which the harness seeds.
+    ``discriminator`` (samples -> logits (B,)), ``model`` (inputs (B, F) -> targets (B, *targets)), ``autoencoder`` (two forms: samples
+    and noise (B, latent) -> reconstructions, means (B, latent) and log variances (B, latent); and z (B, latent) -> samples),
+    ``classifier`` (samples -> logits (B, classes)). Where ``spec.classes`` is not 0, generator and discriminator take one-hot labels
+    (B, classes) as a second argument.
+    Default initialisers draw from torch's global generator, which the harness seeds. Class attribute ``mixes_samples`` is True where
+    logits depend on other samples of the batch, which penalties on per-sample gradients can't have; may be missing.
+    So may ``fused_norms``: the values of its hyperparameter ``norm`` that mean PyTorch's layer, batch or instance norms (their names,
+    where there is no such hyperparameter), whose third derivatives such a penalty needs at second order, and which are wrong. A network that
+    wraps another one takes it as a hyperparameter, ``network: Network``.
     """
 
     kinds: ClassVar[tuple[Kind, ...]]
 
     def build(self, role: str, spec: SampleSpec) -> nn.Module:
-        """The module of ``role`` for samples of ``spec``; a generator has an int attribute ``latent``."""
+        """The module of ``role`` for samples of ``spec``; a generator and an autoencoder have an int attribute ``latent``."""
 
 
 class GanLoss(Protocol):
@@ -232,6 +244,14 @@ class Play:
     def logits(self, x_B: Tensor) -> Tensor:
         """Logits (B,) of samples."""
         return self.critic.logits(x_B, self.labels_of(x_B))
+
+    def features(self, x_B: Tensor) -> Tensor:
+        """Inputs (B, F) of the discriminator's last linear layer.
+
+        Raises:
+            ContractError: it has none.
+        """
+        return self.critic.features(x_B, self.labels_of(x_B))
 
     def input_gradient(self, x_B: Tensor) -> Tensor:
         """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order."""
@@ -359,7 +379,8 @@ class Augmentation(Protocol):
 class Parts:
     """What the harness hands to a game: modules by player, and the components that the suite names.
 
-    ``critic(module, weights)`` is what penalties get: logits, and their gradient with respect to the input.
+    ``critic(module, weights)`` is what penalties get: logits, and their gradient with respect to the input. ``spec`` says what the
+    samples look like.
     """
 
     modules: Mapping[str, nn.Module]
@@ -367,6 +388,7 @@ class Parts:
     loss: GanLoss | None = None
     penalties: Mapping[str, Penalty] = field(default_factory=dict)
     augmentations: Mapping[str, Augmentation] = field(default_factory=dict)
+    spec: SampleSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -387,6 +409,8 @@ class Game(Protocol):
     Attributes:
         schedule: groups move in turn; the players of a group move simultaneously.
         lookahead: {player: what it foresees}; its loss is taken where its opponent will be.
+        predicts: True where :meth:`sample` predicts what belongs to ``batch["x"]`` instead of drawing new samples; may be missing.
+        spec: what the samples look like, for learners that read them; may be missing.
     """
 
     players: tuple[str, ...]
@@ -403,13 +427,14 @@ class Game(Protocol):
         """Scalar loss of each of ``players``, and the new state."""
 
     def sample(self, weights: Tree, batch: Mapping[str, Tensor], n: int, draws: Draws) -> Tensor:
-        """(n, *shape) samples; for a regression game the predictions at ``batch["x"]``."""
+        """(n, *shape) samples; for a game that ``predicts``, the predictions at ``batch["x"]``, whatever ``n``."""
 
 
 class GameRules(Protocol):
     """What a game factory returns: hyperparameters that can be bound to modules.
 
-    Class attributes: ``roles`` {player: network role}, ``kinds`` of samples it plays with, ``needs_loss``.
+    Class attributes: ``roles`` {player: network role}, ``kinds`` of samples it plays with, ``needs_loss``; ``predicts`` as of the game;
+    ``labels``: what it makes of labelled tasks, "none" (refuses them, the default), "optional" or "required".
     """
 
     roles: ClassVar[Mapping[str, str]]
@@ -519,7 +544,7 @@ class FeatureExtractor(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """How one value of a metric reads: which way is better, its ideal value, and its unit."""
+    """How one value of a metric reads: which way is better, its ideal value (NaN where there is no such number), and its unit."""
 
     better: Literal["lower", "higher", "closer"]
     ideal: float
@@ -534,7 +559,10 @@ class Adapted:
         fake, query, support: samples (T, M, ...), (T, Q, ...), (T, S, ...).
         fake_features, query_features, support_features: (T, ., F), float64.
         modes: known modes by task, or None.
-        targets: true values at the query inputs, regression only.
+        targets: what a game that ``predicts`` should have said at the query, None for others: values, or one-hot labels. ``fake`` then
+            holds its predictions, and features are predictions and targets themselves.
+        support_labels, query_labels, fake_labels: one-hot (T, ., classes) of labelled tasks, None for others and for predictions.
+        features: samples (T, N, ...) -> (T, N, F) as above, for samples that a metric makes itself.
     """
 
     fake: np.ndarray
@@ -545,12 +573,17 @@ class Adapted:
     support_features: np.ndarray
     modes: Sequence[Modes] | None = None
     targets: np.ndarray | None = None
+    support_labels: np.ndarray | None = None
+    query_labels: np.ndarray | None = None
+    fake_labels: np.ndarray | None = None
+    features: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class Metric(Protocol):
     """Values per task, batched. Class attributes: ``outputs`` {name: Output}, ``kinds``, ``needs_modes``, ``version``.
 
-    A name in ``pooled`` is one value over all tasks; the others are one value per task.
+    A name in ``pooled`` is one value over all tasks; the others are one value per task. Where they are True, ``needs_labels`` asks for
+    labelled tasks, and ``needs_predictions`` for a game that ``predicts``, which no other metric can judge.
     """
 
     outputs: ClassVar[Mapping[str, Output]]

@@ -32,7 +32,9 @@ class TaskStream:
         seed: the suite's seed.
         protocol: the protocol of a cell. Where it says ``drawn``, a support is the first ``shots`` of so many samples, so that cells
             with other numbers of shots have the same tasks and query. Where it says ``train_shots``, meta-train tasks have so many.
-        shuffled: meta-train on pseudo-tasks whose every sample comes from a task of its own (the shuffled-tasks control).
+            Of labelled tasks, all these count samples per class.
+        shuffled: meta-train on pseudo-tasks whose every sample comes from a task of its own (the shuffled-tasks control); of labelled
+            tasks, whose every label stands for other classes at each of its samples.
         scarce: whether the distribution may have fewer held-out tasks than the protocol asks for; then all of them are taken.
     """
 
@@ -53,6 +55,7 @@ class TaskStream:
         self.shots: int = protocol["shots"]
         self.train_shots: int = protocol.get("train_shots", self.shots)
         self.drawn: int = protocol.get("drawn", self.shots)
+        self.rows = max(1, tasks.sample_spec.classes)  # of a support, for each shot
 
     def training(self, replicate: int, step: int) -> tuple[Tree, Draws]:
         """The stacked episodes of an outer step, {"support": {"x": (T, S, ...)}, "query": ...}, and their random numbers."""
@@ -107,7 +110,7 @@ class TaskStream:
         shots = self.train_shots if split == "meta-train" else self.shots
         drawn = max(self.drawn, shots)
         episode = self.tasks.episode(split, task, shots=drawn, query=query, rng=rng)
-        support = {name: values[:shots] for name, values in episode.support.items()}
+        support = {name: values[: shots * self.rows] for name, values in episode.support.items()}
         return episode if drawn == shots else replace(episode, support=support)
 
     def _shuffled(self, replicate: int, step: int, i: int) -> Episode:
@@ -119,7 +122,7 @@ class TaskStream:
             for _ in range(drawn + self.protocol["query"])
         ]
         mixed = {name: np.concatenate([single[name] for single in singles]) for name in singles[0]}
-        parts = (slice(self.train_shots), slice(drawn, None))
+        parts = (slice(self.train_shots * self.rows), slice(drawn * self.rows, None))
         support, query = ({name: values[part] for name, values in mixed.items()} for part in parts)
         return Episode(f"shuffled-{step}-{i}", support, query)
 

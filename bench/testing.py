@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ class SmallGan:
         self.loss, self.penalties = loss, penalties or {}
 
     def state(self) -> Tree:
-        """No component of this game has state."""
-        return {}
+        """Of those penalties that keep one."""
+        return {name: one.start() for name, one in self.penalties.items() if hasattr(one, "start")}
 
     def losses(self, weights: Tree, batch: Tree, players: tuple[str, ...], state: Tree, draws: Draws) -> tuple[dict[str, Tensor], Tree]:
         """Losses of one task."""
@@ -73,11 +73,14 @@ class SmallGan:
                 if self.loss
                 else softplus(-real_logits).mean() + softplus(fake_logits).mean()
             )
+        after = dict(state)
         for name, penalty in self.penalties.items():
-            for player in getattr(penalty, "players", ("discriminator",)):
+            for player in () if not hasattr(penalty, "penalty") else getattr(penalty, "players", ("discriminator",)):
                 if player in players:
-                    values[player] = values[player] + penalty.penalty(player, play, {}, draws.at(name))[0]
-        return values, state
+                    extra, own = penalty.penalty(player, play, after.get(name, {}), draws.at(name))
+                    values[player] = values[player] + extra
+                    after |= {name: own} if name in after else {}
+        return values, after
 
     def sample(self, weights: Tree, batch: Tree, n: int, draws: Draws) -> Tensor:
         """Samples (n, 2)."""
@@ -135,17 +138,26 @@ class RecordingEngine(Engine):
         return result
 
 
-def meta_gradient_error(learner: Any, game: Any, *, vectorise: bool = True, seed: int = 5) -> float | None:
+def meta_gradient_error(
+    learner: Any,
+    game: Any,
+    *,
+    vectorise: bool = True,
+    seed: int = 5,
+    episodes: Tree | None = None,
+    rules: Sequence[Any] = (),
+) -> float | None:
     """Worst relative error, over players, of the learner's meta-gradient along a random direction.
 
-    Truth is a fourth-order central difference of the learner's own objective, best of several step sizes.
+    Truth is a fourth-order central difference of the learner's own objective, best of several step sizes; ``episodes`` default to
+    :func:`small_episodes`, ``rules`` are the engine's.
     None: the learner takes no meta-gradient (a baseline, Reptile).
     """
-    engine = RecordingEngine(game, learner, vectorise=vectorise, adaptation_steps=2)
+    engine = RecordingEngine(game, learner, rules=rules, vectorise=vectorise, adaptation_steps=2)
     generator = torch.Generator().manual_seed(seed)
     meta = learner.init(torch.Generator().manual_seed(3), game)
     meta = tree_map(lambda leaf: leaf + 0.01 * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype), meta)
-    learner.meta_update(meta, engine, small_episodes(), Outer(learner), small_draws())
+    learner.meta_update(meta, engine, small_episodes() if episodes is None else episodes, Outer(learner), small_draws())
     errors = [_error(taken, player, generator) for taken in engine.recorded for player in game.players]
     return max(errors) if errors else None
 
@@ -423,6 +435,14 @@ class GanLossContract:
             assert value.shape == ()
             assert torch.isfinite(value)
 
+    def test_real_and_fake_may_differ_in_number(self, loss: Any) -> None:
+        """A game may play more fakes than reals, or fewer."""
+        for reals, fakes in ((2, 5), (5, 2)):
+            real, fake = torch.linspace(0, 1, reals), torch.linspace(-1, 0, fakes)
+            for value in (loss.discriminator_loss(real, fake), loss.generator_loss(real, fake)):
+                assert value.shape == ()
+                assert torch.isfinite(value)
+
     def test_players_pull_fake_logits_apart(self, loss: Any) -> None:
         """At undecided logits the discriminator lowers the fakes and raises the reals, the generator raises the fakes."""
         real, fake = (torch.zeros(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -439,23 +459,82 @@ class GanLossContract:
         assert error < 1e-6
 
 
+class PenaltyContract:
+    """What every penalty owes its users, be it a term of a loss or a rule of what weights may be. Give a fixture ``penalty``.
+
+    One that means to stop a derivative says so by its attribute ``exact_gradient``, False.
+    """
+
+    def test_meta_gradient_equals_finite_differences(self, penalty: Any) -> None:
+        """Differentiable as often as second-order meta-learning needs, through its state too."""
+        if not getattr(penalty, "exact_gradient", True):
+            pytest.skip("this penalty stops a derivative, as it says")
+        error = meta_gradient_error(_PlainMaml(), self._game(penalty), rules=[penalty])
+        assert error is not None
+        assert error < 1e-6
+
+    def test_stacked_and_in_a_loop_it_is_the_same(self, penalty: Any) -> None:
+        """Adaptation, meta-gradient and state are those of each task alone."""
+        engines = [self._after_a_step(penalty, vectorise=vectorise) for vectorise in (True, False)]
+        one, other = ({"gradient": engine.recorded[0].gradient, **engine.carried} for engine in engines)
+        assert largest_difference(one, other) < 1e-10
+
+    def test_it_is_nothing_but_its_settings(self, penalty: Any) -> None:
+        """No state or randomness of its own: used again, it gives the same numbers."""
+        before = pickle.dumps(penalty)
+        one, other = (self._after_a_step(penalty) for _ in range(2))
+        assert pickle.dumps(penalty) == before
+        assert identical(one.recorded[0].gradient, other.recorded[0].gradient)
+        assert identical(one.carried, other.carried)
+
+    def test_it_changes_how_a_task_is_adapted_to(self, penalty: Any) -> None:
+        """It acts at all, on the players that it names."""
+        with_it, without = (self._after_a_step(*given).recorded[0].gradient for given in ((penalty,), ()))
+        assert largest_difference(with_it, without) > 1e-9
+
+    @staticmethod
+    def _game(*penalties: Any) -> SmallGan:
+        """With a discriminator so steep that penalties on slopes above 1 have something to do."""
+        modules = small_networks()
+        with torch.no_grad():
+            for weight in modules["discriminator"].parameters():
+                weight *= 3
+        return SmallGan(penalties={str(number): one for number, one in enumerate(penalties)}, modules=modules)
+
+    def _after_a_step(self, *penalties: Any, vectorise: bool = True) -> RecordingEngine:
+        game, learner = self._game(*penalties), _PlainMaml()
+        engine = RecordingEngine(game, learner, rules=penalties, vectorise=vectorise, adaptation_steps=2)
+        _outer_step(engine, learner.init(torch.Generator(), game))
+        return engine
+
+
 class TaskDistributionContract:
     """What every task distribution owes its users. Give a fixture ``tasks``; ``shots`` and ``query`` may be overridden."""
 
     shots, query = 4, 5
 
     def test_episodes_have_the_promised_shape_and_range(self, tasks: Any) -> None:
-        """As ``sample_spec`` says, in every split."""
+        """As ``sample_spec`` says, in every split; so many of each class where tasks are labelled."""
         for split in SPLITS:
             episode = self._episode(tasks, split, 0)
             for part, n in (("support", self.shots), ("query", self.query)):
                 x = getattr(episode, part)["x"]
-                assert x.shape == (n, *tasks.sample_spec.shape)
+                assert x.shape == (n * max(1, tasks.sample_spec.classes), *tasks.sample_spec.shape)
                 assert x.dtype == np.float32
                 assert np.isfinite(x).all()
                 if tasks.sample_spec.low is not None:
                     assert x.min() >= tasks.sample_spec.low
                     assert x.max() <= tasks.sample_spec.high
+
+    def test_labels_follow_one_another(self, tasks: Any) -> None:
+        """Row i of a labelled task is of class i modulo ways, one-hot; and the planner is told that there are labels."""
+        classes = tasks.sample_spec.classes
+        assert getattr(tasks, "labelled", False) == (classes > 0)
+        if classes:
+            episode = self._episode(tasks, "meta-train", 0)
+            for part, n in ((episode.support, self.shots), (episode.query, self.query)):
+                assert part["y"].dtype == np.float32
+                assert np.array_equal(part["y"], np.tile(np.eye(classes), (n, 1)))
 
     def test_the_generator_decides_everything(self, tasks: Any) -> None:
         """Equal generators draw equal episodes, others draw others."""
@@ -519,6 +598,7 @@ __all__ = [
     "ContractError",
     "GanLossContract",
     "MetaLearnerContract",
+    "PenaltyContract",
     "SmallGan",
     "TaskDistributionContract",
     "identical",

@@ -23,7 +23,7 @@ from bench_builtin.task_distributions import omniglot
 
 ROOT = Path(__file__).parent.parent
 TWIN = ROOT / "tests" / "suites" / "twin.yaml"
-VERBS = (["run"], ["plan"], ["validate"], ["schema"], ["report"], ["plugins", "list"], ["plugins", "info"])
+VERBS = (["run"], ["plan"], ["validate"], ["schema"], ["report"], ["adapt"], ["plugins", "list"], ["plugins", "info"])
 
 TINY = {
     "question": "Does it run?",

@@ -17,10 +17,11 @@ from bench.trial.assemble import Setup
 from bench.trial.evaluation import evaluate
 from bench_builtin.feature_extractors import Identity, Pixels
 from bench_builtin.metrics import METRICS
-from bench_builtin.task_distributions import Digits, GaussianRings, Sinusoids
+from bench_builtin.task_distributions import Digits, GaussianRings, NWay, Sinusoids
 
 TASKS, SHOTS, REAL = 3, 5, 8
-EVERY = tuple(name for name in METRICS if name not in ("mse", "modes", "high-quality"))
+NEEDS = ("needs_predictions", "needs_labels", "needs_modes")
+EVERY = tuple(name for name, metric in METRICS.items() if not any(getattr(metric, need, False) for need in NEEDS))
 
 
 class Plain:
@@ -42,11 +43,12 @@ class Plain:
 
 
 class Scripted:
-    """A game of one number, whose loss is that number and whose samples are whatever a test says."""
+    """A game of one number, whose loss is that number and whose samples, or predictions, are whatever a test says."""
 
     players, schedule = ("model",), (("model",),)
 
-    def __init__(self, sample):
+    def __init__(self, sample, predicts=False):
+        self.predicts = predicts
         self.modules = {"model": nn.Linear(1, 1, bias=False)}
         nn.init.zeros_(self.modules["model"].weight)
         self.drawn = sample
@@ -70,7 +72,7 @@ class Trial:
         self.protocol = protocol
 
 
-def setup_of(sample, *, tasks=None, extractor=None, metrics=EVERY, samples=REAL, chunk=2):
+def setup_of(sample, *, tasks=None, extractor=None, metrics=EVERY, samples=REAL, chunk=2, predicts=False):
     tasks = tasks or GaussianRings()
     count = min(TASKS, tasks.size("meta-test") or TASKS)
     protocol = Protocol.model_validate(
@@ -83,7 +85,8 @@ def setup_of(sample, *, tasks=None, extractor=None, metrics=EVERY, samples=REAL,
             "tasks": {"meta_val": 2, "meta_test": count},
         }
     ).to_dict()
-    stream, engine = TaskStream(tasks, ["tasks", {}], seed=0, protocol=protocol), Engine(Scripted(sample), Plain())
+    stream = TaskStream(tasks, ["tasks", {}], seed=0, protocol=protocol)
+    engine = Engine(Scripted(sample, predicts or tasks.sample_spec.kind == "regression"), Plain())
     return Setup(
         trial=Trial(protocol),
         registry=None,
@@ -371,3 +374,66 @@ def test_collapse_is_a_measurement_and_no_divergence():
     found = evaluated(setup_of(lambda steps, batch, n, draws: batch["x"][:1].expand(n, 2)))
     assert found.diverged == ""
     assert all(np.isfinite(got) for got in values(found, "energy").values())
+
+
+# ------------------------------------------------------------------ labels and predictions
+WAYS = 2
+
+
+class Recorder:
+    """A metric that keeps what it is shown."""
+
+    outputs, pooled, version = {"seen": None}, (), 1
+
+    def __init__(self):
+        self.looks = []
+
+    def measure(self, adapted):
+        self.looks.append(adapted)
+        return {"seen": np.zeros(len(adapted.fake))}
+
+
+def labelled_setup(sample, **settings):
+    return setup_of(sample, tasks=NWay(tasks=Digits(), ways=WAYS), **settings)
+
+
+def test_metrics_see_labels_and_features_of_labelled_tasks():
+    setup, recorder = labelled_setup(real, samples=5), Recorder()
+    found = evaluated(replace(setup, metrics=((Component("metrics", "recorder"), recorder),)), steps=(0,))
+    look = recorder.looks[-1]
+    eye = np.eye(WAYS)
+    for labels, n in ((look.support_labels, SHOTS * WAYS), (look.query_labels, REAL * WAYS), (look.fake_labels, 5)):
+        assert np.array_equal(labels, np.broadcast_to(eye[np.arange(n) % WAYS], (TASKS, n, WAYS)))
+    assert look.targets is None
+    assert np.array_equal(look.features(look.query), look.query_features)
+    assert set(found.rows.columns["n_real"]) == {REAL * WAYS}
+
+
+def test_unlabelled_tasks_have_no_labels():
+    recorder = Recorder()
+    evaluated(replace(setup_of(real), metrics=((Component("metrics", "recorder"), recorder),)), steps=(0,))
+    assert [getattr(recorder.looks[-1], f"{part}_labels") for part in ("support", "query", "fake")] == [None] * 3
+
+
+def test_generated_samples_of_the_right_class_help_a_classifier():
+    found = evaluated(labelled_setup(real, metrics=("augmented-accuracy",), samples=REAL * WAYS), steps=(0,))
+    assert all(0 <= got <= 1 for got in values(found, "accuracy-none").values())
+    assert np.mean([*values(found, "accuracy-generated").values()]) >= np.mean([*values(found, "accuracy-none").values()])
+
+
+def test_a_classifier_is_judged_by_its_predictions_of_the_query():
+    def right(steps, batch, n, draws):
+        return 1e6 * torch.where(steps > 1, batch["y"], batch["y"].flip(1))
+
+    found = evaluated(labelled_setup(right, metrics=("accuracy",), predicts=True))
+    assert {step: got for (step, _), got in values(found, "accuracy").items()} == {0: 0.0, 2: 1.0}
+    assert set(values(found, "accuracy", "ceiling").values()) == {1 / WAYS}  # what a constant prediction scores
+    assert found.diverged == ""  # logits may be as large as they like
+    assert found.samples["generated"].shape[-1] == WAYS
+    assert found.samples["targets"].shape == (*found.samples["query"].shape[:2], WAYS)
+
+
+def test_predictions_that_are_not_numbers_diverge():
+    found = evaluated(labelled_setup(lambda steps, batch, n, draws: batch["y"] / 0, metrics=("accuracy",), predicts=True))
+    assert found.diverged == "nan_sample at adaptation step 0 on 3 of 3 meta-test tasks"
+    assert np.isnan([*values(found, "accuracy").values()]).all()

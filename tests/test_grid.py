@@ -95,6 +95,39 @@ def test_controls_follow_the_first_set_wherever_it_is(cells):
     assert {trial.arm for trial in trials if trial.control} == {"reptile + outer-clip (shuffled tasks)"}
 
 
+ABLATION = {
+    "networks": [{"mlp": {"label": "narrow"}}, {"mlp": {"width": 128, "label": "wide"}}],
+    "meta_learners": ["finetune", "reptile"],
+    "controls": {},
+}
+ALONE = {
+    "finetune",
+    "finetune + wide",
+    "finetune + wasserstein",
+    "finetune + gradient-penalty",
+    "finetune + outer-clip",
+    "reptile",
+}
+
+
+@pytest.mark.parametrize(
+    ("design", "arms"), [("one-at-a-time", ALONE), ("ablation", ALONE | {"reptile + wide + wasserstein + outer-clip"})]
+)
+def test_a_design_changes_one_thing_at_a_time_or_all(cells, load, design, arms):
+    changes = {**ABLATION, "design": design, "primary": {**SUITE["primary"], "compare": ["finetune + wide", "finetune"]}}
+    trials = [trial for trial in cells(**changes) if trial.replicate == 0]
+    assert {trial.arm for trial in trials} == arms == set(load(changes).arms())
+    assert len(trials) == len(arms)
+
+
+def test_the_full_design_keeps_networks_and_losses_out_of_names(cells):
+    trials = [trial for trial in cells(**ABLATION) if trial.replicate == 0]
+    assert len(trials) == 2 * 2 * 2 * 3
+    assert {trial.arm for trial in trials} == {
+        learner + extra for learner in ("finetune", "reptile") for extra in ("", " + gradient-penalty", " + outer-clip")
+    }
+
+
 def test_whole_replicates_come_first(cells):
     replicates = [trial.replicate for trial in cells()]
     assert replicates == sorted(replicates)
@@ -152,12 +185,49 @@ def test_cells_that_differ_in_labels_only_are_refused(cells):
             {**REGRESSION, "regularisers": [["gradient-penalty"]]},
             {"gradient-penalty acts on the discriminator, which the game regression has not"},
         ),
+        (
+            {**REGRESSION, "games": ["classifier"], "task_distributions": ["gaussian-rings"], "metrics": ["energy", "mse"]},
+            {"classifier needs tasks of several classes, and gaussian-rings has no labels; wrap it in n-way where its tasks are classes"},
+        ),
+        ({**REGRESSION, "metrics": ["energy", "mse"]}, {""}),
         ({"task_distributions": ["digits"], "regularisers": [[]], "metrics": ["modes"], "primary": {**SUITE["primary"], "metric": "modes"}},
          {"none of the suite's metrics is defined on digits (image)"}),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_skipped_with_its_reason(cells, changes, reasons):
     assert {trial.skip for trial in cells(**changes)} == reasons
+
+
+def test_predictions_and_samples_have_metrics_of_their_own(cells):
+    both = {"metrics": ["energy", "mse", "inception-score", "accuracy", "augmented-accuracy"]}
+    predicted, generated = cells(**{**REGRESSION, **both})[0], cells(games=["vae"], **both, regularisers=[[]])[0]
+    assert [metric.name for metric in predicted.metrics] == ["mse"]
+    assert [metric.name for metric in generated.metrics] == ["energy", "inception-score"]  # the others need labels
+
+
+def test_a_penalty_on_slopes_needs_logits_of_single_samples(cells):
+    skipped = {trial.skip for trial in cells(networks=[{"pac": {"network": "mlp"}}], regularisers=[["gradient-penalty"], ["lecam"]])}
+    assert skipped == {"", "gradient-penalty needs the gradient of each sample's logit, and pac judges samples together"}
+
+
+@pytest.mark.parametrize(
+    ("fused", "norm", "refused"),
+    [(("group",), "group", True), (("group",), "rms", False), (("group", "rms"), "rms", True), ((), "group", False)],
+)
+def test_third_derivatives_that_are_wrong_are_refused_at_planning(cells, registry, monkeypatch, fused, norm, refused):
+    """The built-in networks have no fused norm, so one is said to be; first order and other penalties do not mind."""
+    monkeypatch.setitem(registry.component("networks", "mlp").attributes, "fused_norms", list(fused))
+    trials = cells(networks=[{"mlp": {"norm": norm}}], regularisers=[["r1"], ["orthogonal"]])
+    found = {
+        (trial.meta_learner.parameters.get("order"), trial.regularisers[0].name) for trial in trials if "third derivatives" in trial.skip
+    }
+    assert found == ({(2, "r1")} if refused else set())
+
+
+@pytest.mark.parametrize(("players", "refused"), [(["vae"], False), (["generator"], True)])
+def test_a_rule_of_weights_acts_on_the_players_that_its_hyperparameter_names(cells, players, refused):
+    trials = cells(games=["vae"], regularisers=[[{"weight-clip": {"players": players}}]], meta_learners=["reptile"], controls={})
+    assert {"acts on the generator, which the game vae has not" in trial.skip for trial in trials} == {refused}
 
 
 def test_an_outer_regulariser_needs_an_outer_loop(cells):

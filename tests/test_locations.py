@@ -17,7 +17,9 @@ class Registry:
     """Knows one task distribution with two locations, and one extractor, whose path is no location: its data have no content hash."""
 
     def component(self, family, name):
-        return SimpleNamespace(attributes={"locations": ["path", "download"]} if name in ("files", "weights") else {})
+        located = {"locations": ["path", "download"]} if name in ("files", "weights") else {}
+        wraps = {"tasks": {"x-family": "task_distributions"}} if name == "wrapped" else {}
+        return SimpleNamespace(attributes=located, schema={"properties": wraps})
 
 
 REGISTRY = Registry()
@@ -44,6 +46,24 @@ def suite(*distributions):
 def test_only_what_can_change_a_number_is_left():
     assert without_locations(tasks(size=8, path="/a/b", download=True), REGISTRY) == {"size": 8}
     assert without_locations(Component("feature_extractors", "weights", {"path": "/a/b"}), REGISTRY) == {"path": "/a/b"}
+
+
+def test_locations_of_a_wrapped_distribution_are_locations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrapped = Component("task_distributions", "wrapped", {"tasks": {"files": {"path": "data/x.npz", "size": 3}}, "ways": 2})
+    assert without_locations(wrapped, REGISTRY) == {"tasks": {"files": {"size": 3}}, "ways": 2}
+    located = with_absolute_locations(wrapped, REGISTRY)
+    assert located.parameters["tasks"] == {"files": {"path": str(tmp_path / "data" / "x.npz"), "size": 3}}
+    assert anonymous_suite(suite(located), REGISTRY).task_distributions[0].parameters["tasks"] == {"files": {"path": "x.npz", "size": 3}}
+    text = f"task_distributions: [{{wrapped: {{tasks: {{sweep: [rings, {{files: {{path: {tmp_path}/x.npz}}}}]}}}}}}]"
+    found = yaml.safe_load(anonymous_text(text.encode(), suite(located), REGISTRY))
+    assert found == {"task_distributions": [{"wrapped": {"tasks": {"sweep": ["rings", {"files": {"path": "x.npz"}}]}}}]}
+
+
+def test_a_wrapped_distribution_may_be_a_name():
+    plain = Component("task_distributions", "wrapped", {"tasks": "rings", "ways": 2})
+    assert without_locations(plain, REGISTRY) == plain.parameters
+    assert with_absolute_locations(plain, REGISTRY) == plain
 
 
 @pytest.mark.parametrize("path", ["/data/omniglot.npz", "~/data", "s3://bucket/data", ""])

@@ -71,7 +71,7 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
         trials = select(trials, options.select)
     results = options.output or Path("results") / suite.name
     _check_folder(results, suite.name)
-    kinds = {c.name: registry.component("task_distributions", c.name).attributes["kind"] for c in suite.task_distributions}
+    kinds = {c.name: registry.kind(c.name, c.parameters) for c in suite.task_distributions}
     return Planned(suite, registry, make_plan(trials, known_rows(results), kinds), results, whole=not options.select)
 
 
@@ -215,7 +215,7 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
     from bench.schedule import Event, Job, make_executor
 
     plan = planned.plan
-    environment = store.record_environment(environment_record(_plugin_hashes(planned.registry)))
+    environment = store.record_environment(environment_record(plugin_hashes(planned.registry)))
     trials = {trial.trial_id: trial for trial in plan.missing}
     results = str(planned.results.resolve())
     tuning = [trial for trial in plan.missing if trial.configuration is not None]
@@ -293,7 +293,8 @@ def _terminations_as_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _plugin_hashes(registry: Registry) -> dict[str, str]:
+def plugin_hashes(registry: Registry) -> dict[str, str]:
+    """{plugin: distribution, version and content}, as the environment record of a trial keeps it."""
     return {plugin.name: f"{plugin.distribution} {plugin.version} {plugin.content_hash[:16]}" for plugin in registry.plugins}
 
 

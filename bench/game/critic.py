@@ -35,6 +35,27 @@ class Critic:
         output: Tensor = functional_call(self.module, dict(self.weights), _arguments(x, labels))
         return output.flatten()
 
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What the network makes of ``x`` before it judges: the inputs (B, F) of its last linear layer.
+
+        Raises:
+            ContractError: the network has no linear layer, or does not run it.
+        """
+        linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
+        seen: list[Tensor] = []
+        if linear:
+            handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            try:
+                self.logits(x, labels)
+            finally:
+                handle.remove()
+        if not seen:
+            raise ContractError(
+                f"features are the inputs of a network's last nn.Linear, and {type(self.module).__name__} runs none; "
+                "use a discriminator that ends in a linear layer, or another regulariser"
+            )
+        return seen[-1].flatten(1)
+
     def input_gradient(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order.
 

@@ -91,7 +91,8 @@ class Engine:
         self.regularisers, self.augmentations = dict(regularisers or {}), tuple(augmentations)
         self.gradient_evaluations = 0
         self.samples_seen = 0
-        self.state: Tree = game.state()
+        device = next((weight.device for module in game.modules.values() for weight in module.parameters()), torch.device("cpu"))
+        self.state: Tree = tree_map(lambda leaf: leaf.to(device), game.state())
         self.inner: Tree = {}
         self.watched: dict[str, float] | None = None  # a dict: fill it with losses and gradient norms
         self.rules = tuple(rules)
@@ -325,9 +326,17 @@ class Engine:
             after = recomputed(self._counted_once(step), before) if order == 2 and steps > self.remember else step(before, order)
             params, inner, state = after["params"], after["inner"], after["state"]
             path.append(params)
+        end = Rollout(params, inner, state, path, end.steps + steps)
+        self.carry(end)
+        return end
+
+    def carry(self, end: Rollout) -> None:
+        """Count ``end`` among those whose mean the next outer step starts from, as :meth:`rollout` does with its own.
+
+        For learners that play without adapting; outside an outer step it does nothing.
+        """
         if self._ends is not None:
-            self._ends.append(tree_map(torch.detach, {"state": state, "inner": inner if self._carries else {}}))
-        return Rollout(params, inner, state, path, end.steps + steps)
+            self._ends.append(tree_map(torch.detach, {"state": end.state, "inner": end.inner if self._carries else {}}))
 
     def _step(self, k: int, before: Tree, order: Order, *, draws: Draws, players: tuple[str, ...]) -> Tree:
         """One round of the game: every group of the schedule moves once, its players simultaneously."""

@@ -20,7 +20,7 @@ from bench.grid.tuning import configurations
 from bench.registry.registry import Registry
 from bench.suite.components import set_label
 from bench.suite.locations import with_absolute_locations, without_locations
-from bench.suite.model import CONTROLS, PRIVILEGED, Component, Suite, arm_name, transfer_name
+from bench.suite.model import CONTROLS, PRIVILEGED, Combination, Component, Suite, arm_name, control_mark, transfer_name
 
 (SHUFFLED,) = CONTROLS
 TRAINED_ON = ("shots", "train_shots", "drawn", "query", "task_batch", "task_chunk")  # the part of a protocol that warm starts depend on
@@ -173,52 +173,43 @@ def expand(suite: Suite, registry: Registry, *, device: str = "cpu") -> list[Tri
 
 def _cells(suite: Suite, distribution: Component, registry: Registry, device: str) -> Iterator[Trial]:
     """The cells of one replicate; controls stand beside the first set of regularisers and augmentations only, which the others vary."""
-    learners = [(learner, "") for learner in suite.meta_learners]
-    learners += [
-        (learner, control) for control, labels in suite.controls.items() for learner in suite.meta_learners if learner.label in labels
-    ]
     plain = (suite.regularisers or ((),))[0], (suite.augmentations or ((),))[0]
-    for transfer, protocol, game, network, loss, regularisers, augmentations, (learner, control) in itertools.product(
-        _transfers(suite, registry),
-        suite.protocol.by_shots(),
-        suite.games,
-        suite.networks,
-        suite.gan_losses or (None,),
-        suite.regularisers or ((),),
-        suite.augmentations or ((),),
-        learners,
-    ):
-        needs_loss = registry.component("games", game.name).attributes.get("needs_loss", True)
-        if (loss is None and needs_loss) or (control and (regularisers, augmentations) != plain):
+    everywhere: list[Component | None] = [with_absolute_locations(there, registry) for there in suite.test_on]
+    for elsewhere, protocol, one in itertools.product(everywhere or [None], suite.protocol.by_shots(), suite.combinations()):
+        needs_loss = registry.component("games", one.game.name).attributes.get("needs_loss", True)
+        controlled = [control for control, labels in suite.controls.items() if one.meta_learner.label in labels]
+        if one.gan_loss is None and needs_loss:
             continue
-        trial = Trial(
-            suite=suite.name,
-            seed=suite.seed,
-            replicate=0,
-            game=game,
-            task_distribution=distribution,
-            network=network,
-            gan_loss=loss if needs_loss else None,
-            meta_learner=learner,
-            regularisers=regularisers,
-            augmentations=augmentations,
-            control=control,
-            metrics=_fitting_metrics(suite, distribution, registry),
-            feature_extractor=suite.feature_extractor or _default_extractor(distribution, registry),
-            primary_metric=suite.primary.metric,
-            primary_step=suite.primary.adaptation_step,
-            budget=_budget(suite, learner, registry),
-            protocol=_validated(protocol) if suite.tuning else protocol,
-            device=device,
-            transfer=transfer,
-        )
-        yield replace(trial, arm=_arm(trial, registry), skip=_excluded(suite, trial) or _misfit(trial, registry))
+        for control in ("", *(controlled if (one.regularisers, one.augmentations) == plain else ())):
+            trial = Trial(
+                suite=suite.name,
+                seed=suite.seed,
+                replicate=0,
+                game=one.game,
+                task_distribution=distribution,
+                network=one.network,
+                gan_loss=one.gan_loss if needs_loss else None,
+                meta_learner=one.meta_learner,
+                regularisers=one.regularisers,
+                augmentations=one.augmentations,
+                control=control,
+                metrics=_fitting_metrics(suite, one.game, distribution, registry),
+                feature_extractor=suite.feature_extractor or _default_extractor(one.game, distribution, registry),
+                primary_metric=suite.primary.metric,
+                primary_step=suite.primary.adaptation_step,
+                budget=_budget(suite, one.meta_learner, registry),
+                protocol=_validated(protocol) if suite.tuning else protocol,
+                device=device,
+                transfer=Transfer(elsewhere, _fitting_metrics(suite, one.game, elsewhere, registry)) if elsewhere else None,
+                arm=_arm(one, control, registry),
+            )
+            yield replace(trial, skip=_excluded(suite, trial) or _misfit(trial, registry))
 
 
-def _arm(trial: Trial, registry: Registry) -> str:
+def _arm(one: Combination, control: str, registry: Registry) -> str:
     """Display name of the arm, with the mark of one that adapts to the samples that it is judged by."""
-    name = arm_name(trial.meta_learner, (*trial.regularisers, *trial.augmentations), trial.control)
-    privileged = registry.component("meta_learners", trial.meta_learner.name).attributes.get("privileged", False)
+    name = arm_name(one.meta_learner, one.beside, control)
+    privileged = registry.component("meta_learners", one.meta_learner.name).attributes.get("privileged", False)
     return name + PRIVILEGED if privileged else name
 
 
@@ -262,7 +253,7 @@ def _tuning_trials(trial: Trial, suite: Suite, registry: Registry) -> list[Trial
         metrics=tuple(judges[:1]),
         protocol={**trial.protocol, "adaptation_steps": steps, "tasks": {**trial.protocol["tasks"], "meta_test": 0}},
     )
-    alone = replace(alone, arm=_arm(alone, registry))
+    alone = replace(alone, arm=trial.arm.removesuffix(control_mark(trial.control)))
     return [replace(alone, meta_learner=component, configuration=number) for number, component in enumerate(tried)] if tried[1:] else []
 
 
@@ -279,41 +270,49 @@ def _budget(suite: Suite, learner: Component, registry: Registry) -> dict[str, A
     return {"axis": suite.budget.axis, "amount": suite.budget.amount if trains else 0, "warm_start": warm}
 
 
-def _transfers(suite: Suite, registry: Registry) -> list[Transfer | None]:
-    """Where every cell is measured."""
-    there = [with_absolute_locations(distribution, registry) for distribution in suite.test_on]
-    return [Transfer(distribution, _fitting_metrics(suite, distribution, registry)) for distribution in there] or [None]
-
-
-def _fitting_metrics(suite: Suite, distribution: Component, registry: Registry) -> tuple[Component, ...]:
-    """Metrics that are defined on this distribution; a measure of known modes has nothing to say where none are known."""
+def _fitting_metrics(suite: Suite, game: Component, distribution: Component, registry: Registry) -> tuple[Component, ...]:
+    """Metrics that are defined here; a measure of known modes has nothing to say where none are known."""
     about = registry.component("task_distributions", distribution.name).attributes
+    kind, predicts = registry.kind(distribution.name, distribution.parameters), _predicts(game, registry)
     fitting = []
     for metric in suite.metrics:
         wants = registry.component("metrics", metric.name).attributes
-        if about.get("kind") in wants.get("kinds", ()) and (not wants.get("needs_modes") or about.get("has_modes", False)):
+        defined = kind in wants.get("kinds", ()) and predicts == wants.get("needs_predictions", False)
+        known = {"needs_modes": about.get("has_modes", False), "needs_labels": about.get("labelled", False)}
+        if defined and all(given for need, given in known.items() if wants.get(need)):
             fitting.append(metric)
     return tuple(fitting)
 
 
-def _default_extractor(distribution: Component, registry: Registry) -> Component:
-    kind = registry.component("task_distributions", distribution.name).attributes.get("kind")
-    name = "protonet-conv4" if kind == "image" else "identity"
+def _default_extractor(game: Component, distribution: Component, registry: Registry) -> Component:
+    """By the kind of samples; predictions are judged as they are, so nothing is trained for them."""
+    images = registry.kind(distribution.name, distribution.parameters) == "image"
+    name = "identity" if not images else "pixels" if _predicts(game, registry) else "protonet-conv4"
     return Component(family="feature_extractors", name=name, parameters={}, test={}, label=name)
+
+
+def _predicts(game: Component, registry: Registry) -> bool:
+    return bool(registry.component("games", game.name).attributes.get("predicts", False))
 
 
 def _misfit(trial: Trial, registry: Registry) -> str:
     """Why the components do not fit together, from what their classes declare; empty where they do."""
-    kind = registry.component("task_distributions", trial.task_distribution.name).attributes.get("kind")
+    kind = registry.kind(trial.task_distribution.name, trial.task_distribution.parameters)
     for family, component in (("games", trial.game), ("networks", trial.network), ("feature_extractors", trial.feature_extractor)):
-        kinds = registry.component(family, component.name).attributes.get("kinds", ())
-        if kind not in kinds:
-            return f"{component.name} takes samples of kind {', '.join(kinds)}, but {trial.task_distribution.name} has {kind}"
+        own = registry.component(family, component.name)
+        for one in (own, *(inner for inner in registry.nested(own, component.parameters) if inner.family == family)):
+            kinds = one.attributes.get("kinds", ())
+            if kind not in kinds:
+                return f"{one.name} takes samples of kind {', '.join(kinds)}, but {trial.task_distribution.name} has {kind}"
+    if reason := _mislabelled(trial, registry):
+        return reason
     players = registry.component("games", trial.game.name).attributes.get("roles", {})
     learner = registry.component("meta_learners", trial.meta_learner.name).attributes
     if kind not in learner.get("kinds", (kind,)):
         drawn = ", ".join(learner["kinds"])
         return f"{trial.meta_learner.name} draws samples of kind {drawn}, but {trial.task_distribution.name} has {kind}"
+    if _predicts(trial.game, registry) and not learner.get("plays", True):
+        return f"{trial.meta_learner.name} draws samples, and the game {trial.game.name} is about predictions"
     beside = (*trial.regularisers, *trial.augmentations)
     if beside and not learner.get("plays", True):
         return f"{trial.meta_learner.name} plays no game, so {beside[0].name} changes nothing"
@@ -324,9 +323,12 @@ def _misfit(trial: Trial, registry: Registry) -> str:
             return f"{component.name} is learned by a meta-gradient, and {trial.meta_learner.name} takes none"
         if about.get("acts_on") == "outer" and not trains:
             return f"{component.name} acts on the outer loop, which {trial.meta_learner.name} has not"
-        strange = [player for player in about.get("players", ["discriminator"]) if player not in players]
+        acted_on = component.parameters.get("players", about.get("players", ["discriminator"]))
+        strange = [player for player in acted_on if player not in players]
         if about.get("acts_on") == "player" and strange:
             return f"{component.name} acts on the {strange[0]}, which the game {trial.game.name} has not"
+        if about.get("uses_input_gradient") and (obstacle := _without_slope(trial, registry)):
+            return f"{component.name} needs the gradient of each sample's logit, {obstacle}"
     for component in trial.augmentations:
         about = registry.component("augmentations", component.name).attributes
         if kind not in about.get("kinds", ()):
@@ -342,7 +344,42 @@ def _misfit(trial: Trial, registry: Registry) -> str:
         return reason
     measured = trial.transfer or trial
     if not measured.metrics:
-        return f"none of the suite's metrics is defined on {measured.task_distribution.name} ({kind})"
+        what = "for predictions on" if _predicts(trial.game, registry) else "on"
+        return f"none of the suite's metrics is defined {what} {measured.task_distribution.name} ({kind})"
+    return ""
+
+
+def _without_slope(trial: Trial, registry: Registry) -> str:
+    """Why a penalty on a discriminator's input gradient would be wrong with this network and learner; empty where it would not."""
+    network, learner = (
+        registry.component(family, one.name) for family, one in (("networks", trial.network), ("meta_learners", trial.meta_learner))
+    )
+    for one in (network, *registry.nested(network, trial.network.parameters)):
+        if one.attributes.get("mixes_samples"):
+            return f"and {one.name} judges samples together"
+    settings = {**network.defaults, **trial.network.parameters}
+    fused = network.attributes.get("fused_norms", ())
+    has_fused = fused and settings.get("norm", fused[0]) in fused
+    if has_fused and {**learner.defaults, **trial.meta_learner.parameters}.get("order", 1) == 2:
+        name = f"norm {settings['norm']}" if "norm" in settings else "norms"
+        return (
+            f"whose third derivatives a second-order meta-gradient has, and PyTorch's of the {name} of {trial.network.name} are wrong; "
+            "use another norm, or order 1"
+        )
+    return ""
+
+
+def _mislabelled(trial: Trial, registry: Registry) -> str:
+    """Why game and tasks disagree about labels; empty where they do not."""
+    labelled = registry.component("task_distributions", trial.task_distribution.name).attributes.get("labelled", False)
+    wish = registry.component("games", trial.game.name).attributes.get("labels", "none")
+    if wish == "required" and not labelled:
+        return (
+            f"{trial.game.name} needs tasks of several classes, and {trial.task_distribution.name} has no labels; "
+            "wrap it in n-way where its tasks are classes"
+        )
+    if wish == "none" and labelled:
+        return f"{trial.game.name} has no use for the labels of {trial.task_distribution.name}"
     return ""
 
 
@@ -362,7 +399,8 @@ def _spelled(spec: Mapping[str, Any]) -> str:
     shape = " x ".join(map(str, spec["shape"]))
     span = "unbounded" if spec["low"] is None and spec["high"] is None else f"in [{spec['low']:g}, {spec['high']:g}]"
     targets = f" with targets {' x '.join(map(str, spec['targets']))}" if spec["targets"] else ""
-    return f"{spec['kind']} {shape} {span}{targets}"
+    classes = f" of {spec['classes']} classes" if spec["classes"] else ""
+    return f"{spec['kind']} {shape} {span}{targets}{classes}"
 
 
 def _excluded(suite: Suite, trial: Trial) -> str:
@@ -462,37 +500,11 @@ def _torch_minor() -> str:
 def _sources(component: Component, registry: Registry) -> list[str]:
     """Hashes of the component's code, and of the components that its hyperparameters name (an inner optimiser, say)."""
     info = registry.component(component.family, component.name)
-    values = {**info.defaults, **component.parameters}
     named: set[str] = set()
-    for hyperparameter, schema in info.schema.get("properties", {}).items():
-        words = {*_words(values.get(hyperparameter)), *_words(component.test.get(hyperparameter))}
-        for family in _families(schema):
-            for name in words & set(registry.names(family)):
-                named |= set(_sources(Component(family, name), registry))
+    for values in ({**info.defaults, **component.parameters}, component.test):
+        for inner in registry.nested(info, values):
+            named |= set(_sources(Component(inner.family, inner.name), registry))
     return [registry.source_hash(component.family, component.name), *sorted(named)]
-
-
-def _families(schema: Any) -> Iterator[str]:
-    """Families whose components a hyperparameter may name, at any depth of its schema."""
-    if isinstance(schema, Mapping):
-        if "x-family" in schema:
-            yield schema["x-family"]
-        for part in schema.values():
-            yield from _families(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            yield from _families(part)
-
-
-def _words(value: Any) -> Iterator[str]:
-    """Every text in nested mappings and lists, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for part in value:
-            yield from _words(part)
-        if isinstance(value, Mapping):
-            yield from _words(list(value.values()))
 
 
 def _hash(content: Any) -> str:

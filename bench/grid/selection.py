@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from bench.errors import NothingSelectedError, UsageError
 from bench.grid.cells import Trial
@@ -22,7 +24,7 @@ def select(trials: list[Trial], expression: str) -> list[Trial]:
         UsageError: the expression cannot be read.
     """
     final = [trial for trial in trials if trial.configuration is None]
-    chosen = [trial for trial in final if _matches(expression, trial)]
+    chosen = [trial for trial in final if matches(expression, trial.cell())]
     if not chosen:
         arms = sorted({trial.arm for trial in final})
         raise NothingSelectedError(f"-k {expression!r} selects none of {len(final)} cells; arms: {', '.join(arms)}")
@@ -30,10 +32,13 @@ def select(trials: list[Trial], expression: str) -> list[Trial]:
     return [trial for trial in trials if trial.trial_id in wanted]
 
 
-def _matches(expression: str, trial: Trial) -> bool:
-    """Evaluate a -k expression by recursive descent."""
+def matches(expression: str, cell: Mapping[str, Any]) -> bool:
+    """Whether a -k expression means the trial with these columns, see :meth:`bench.grid.cells.Trial.cell`.
+
+    Raises:
+        UsageError: the expression cannot be read.
+    """
     tokens = TOKEN.findall(expression.lower())
-    cell = trial.cell()
     text = " ".join(value for value in cell.values() if isinstance(value, str)).lower()
     numbers = {f"{name}={value}" for name, value in cell.items() if isinstance(value, int)}
 

@@ -1,5 +1,6 @@
 """Measures of generated samples: pure functions of NumPy arrays, float64, batched over tasks."""
 
+from bench.measure.classify import accuracy, class_means, inception_score, logistic_logits, logistic_weights, prototype_logits
 from bench.measure.convergence import (
     area_under_curve,
     divergence_class,
@@ -18,7 +19,9 @@ from bench.measure.sets import defined_tasks
 __all__ = [
     "ModeCounts",
     "PrecisionRecall",
+    "accuracy",
     "area_under_curve",
+    "class_means",
     "count_modes",
     "defined_tasks",
     "divergence_class",
@@ -29,12 +32,16 @@ __all__ = [
     "expected_modes",
     "expected_running_time",
     "frechet_distance",
+    "inception_score",
     "kid",
+    "logistic_logits",
+    "logistic_weights",
     "nearest_support_ratio",
     "neighbours",
     "pad_centres",
     "pairwise_distance_ratio",
     "precision_recall",
+    "prototype_logits",
     "restricted_mean_steps",
     "reverse_kl",
     "steps_to_target",

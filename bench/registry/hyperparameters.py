@@ -21,10 +21,10 @@ from typing import Annotated, Any
 from pydantic import PydanticUserError, TypeAdapter, WithJsonSchema
 from pydantic.errors import PydanticSchemaGenerationError
 
-from bench.contracts import Factory, Optimiser
+from bench.contracts import Factory, Network, Optimiser, TaskDistribution
 from bench.errors import ContractError
 
-COMPONENT_TYPES: dict[Any, str] = {Optimiser: "inner_optimisers"}
+COMPONENT_TYPES: dict[Any, str] = {Network: "networks", Optimiser: "inner_optimisers", TaskDistribution: "task_distributions"}
 """Annotations whose value in a suite is a component spelling -> the family it names."""
 
 RESERVED = ("label", "test", "sweep")  # words of the suite's grammar

@@ -35,6 +35,11 @@ ATTRIBUTES = (
     "roles",
     "needs_loss",
     "needs_modes",
+    "needs_labels",
+    "needs_predictions",
+    "labels",
+    "labelled",
+    "predicts",
     "trains",
     "plays",
     "privileged",
@@ -49,6 +54,8 @@ ATTRIBUTES = (
     "version",
     "players",
     "uses_input_gradient",
+    "mixes_samples",
+    "fused_norms",
 )
 """Class attributes of the contracts that the planner reads."""
 
@@ -202,7 +209,8 @@ def _holder(factory: Factory) -> Any:
 
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Output):
-        return dataclasses.asdict(value)
+        reading = dataclasses.asdict(value)
+        return {**reading, "ideal": None} if math.isnan(value.ideal) else reading
     if isinstance(value, Factor):
         return {"factor": [_plain(name, value.low), _plain(name, value.high)]}
     if isinstance(value, Choice):

@@ -18,7 +18,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -110,7 +110,7 @@ def data_fingerprint(
     """``fingerprint()`` of the task distribution ``name``, taken in a subprocess unless code, parameters and data files are unchanged.
 
     Args:
-        content: content hash of its plugin.
+        content: content hash of its plugin, and of those whose task distributions it wraps.
         name: component of the family ``task_distributions``.
         parameters: its hyperparameters; those that are paths, and ``BENCH_DATA``, are where data may change.
         plugins: entry points that the subprocess may use, so that it need not ask the broken ones again.
@@ -119,7 +119,8 @@ def data_fingerprint(
     Raises:
         DataError: the data are missing or damaged, or reading them takes too long.
     """
-    places = [value for value in (*parameters.values(), os.environ.get("BENCH_DATA")) if isinstance(value, str) and Path(value).exists()]
+    texts = (*_texts(parameters), os.environ.get("BENCH_DATA") or "")
+    places = [text for text in texts if text and Path(text).exists()]
     files = files_of({place: Path(place).resolve() for place in places})
 
     def compute() -> str:
@@ -129,6 +130,15 @@ def data_fingerprint(
     spelling = json.dumps([name, parameters], sort_keys=True)
     digest = _unless_touched(f"data {content} {_probing_hash()} {os.environ.get('BENCH_DATA', '')} {spelling}", files, compute)
     return "" if digest == NO_DATA else digest
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text among the values of nested hyperparameters."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
 
 
 def sample_spec(name: str, parameters: Mapping[str, Any], *, plugins: Iterable[str], timeout: float = DATA_TIMEOUT) -> dict[str, Any]:

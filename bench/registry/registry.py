@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -185,8 +185,16 @@ class Registry:
         key = json.dumps([name, parameters], sort_keys=True)
         if key not in self._data:  # asked for by every trial, and data do not change while a command runs
             usable = [plugin.name for plugin in self.plugins if plugin.status == "ok"]
-            self._data[key] = data_fingerprint(self._plugin_of(info).content_hash, name, parameters, plugins=usable)
+            makers = {self._plugin_of(one).content_hash for one in (info, *self.nested(info, parameters))}
+            self._data[key] = data_fingerprint(" ".join(sorted(makers)), name, parameters, plugins=usable)
         return self._data[key]
+
+    def nested(self, info: ComponentInfo, values: Mapping[str, Any]) -> Iterator[ComponentInfo]:
+        """Components that hyperparameters with these values name (an inner optimiser, say), at any depth."""
+        for hyperparameter, schema in info.schema.get("properties", {}).items():
+            words = set(_words(values.get(hyperparameter)))
+            for family in set(_families(schema)):
+                yield from (self.component(family, name) for name in sorted(words & set(self.names(family))))
 
     def sample_spec(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """What one sample of a task distribution looks like: the fields of :class:`bench.contracts.SampleSpec`.
@@ -199,6 +207,15 @@ class Registry:
             usable = [plugin.name for plugin in self.plugins if plugin.status == "ok"]
             self._specs[key] = sample_spec(name, parameters, plugins=usable)
         return self._specs[key]
+
+    def kind(self, name: str, parameters: Mapping[str, Any]) -> str:
+        """Kind of the samples of a task distribution: as its class declares, or, where it wraps another one, as an instance says.
+
+        Raises:
+            DataError: the task distribution cannot be made.
+        """
+        declared = self.component("task_distributions", name).attributes.get("kind")
+        return str(declared or self.sample_spec(name, parameters)["kind"])
 
     def _plugin_of(self, info: ComponentInfo) -> Plugin:
         return next(plugin for plugin in self.plugins if (plugin.name, plugin.distribution) == (info.plugin, info.distribution))
@@ -291,6 +308,29 @@ def unspelled(spelling: Any) -> tuple[str, dict[str, Any]]:
         if parameters is None or isinstance(parameters, Mapping):
             return str(name), dict(parameters or {})
     raise UsageError(f"must be a component: name or {{name: {{hyperparameter: value}}}} (value {show(spelling)})")
+
+
+def _families(schema: Any) -> Iterator[str]:
+    """Families whose components a hyperparameter may name, at any depth of its schema."""
+    if isinstance(schema, Mapping):
+        if "x-family" in schema:
+            yield schema["x-family"]
+        for part in schema.values():
+            yield from _families(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _families(part)
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Every text in nested mappings and lists, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value:
+            yield from _words(part)
+        if isinstance(value, Mapping):
+            yield from _words(list(value.values()))
 
 
 def _without(plugin: Plugin, shadowing: Mapping[tuple[str, str], str]) -> Plugin:

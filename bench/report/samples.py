@@ -30,7 +30,10 @@ _LIMIT = 256 * 2**20  # bytes of one samples file: it comes from a folder that a
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of one trial: steps (K,), support (t, S, ...), query (t, Q, ...), generated (K, t, n, ...), centres (t, M, 2) or None."""
+    """Samples of one trial: steps (K,), support (t, S, ...), query (t, Q, ...), generated (K, t, n, ...), centres (t, M, 2) or None.
+
+    ``predicted`` says that what is called generated predicts something about the query.
+    """
 
     steps: tuple[int, ...]
     task_ids: tuple[str, ...]
@@ -38,10 +41,13 @@ class Samples:
     query: npt.NDArray[np.float64]
     generated: npt.NDArray[np.float64]
     centres: npt.NDArray[np.float64] | None
+    predicted: bool = False
 
     @property
     def kind(self) -> str:
         """``image``, ``points`` in the plane, or ``''`` where there is no picture for it."""
+        if self.predicted:
+            return ""
         shape = self.support.shape[2:]
         if len(shape) == 3 and shape[0] in (1, 3):
             return "image"
@@ -258,4 +264,5 @@ def _load(path: Path) -> Samples:
             query=stored["query"].astype(np.float64),
             generated=stored["generated"].astype(np.float64),
             centres=centres,
+            predicted="targets" in stored,
         )

@@ -7,6 +7,7 @@ and the replicate.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +28,7 @@ STATUSES = ("ok", "diverged", "failed", "oom", "timeout", "infra", "skipped", "r
 CONTROL = "shuffled-tasks"
 _COLLAPSE = ("vendi", "pairwise", "recall", "coverage", "modes", "reverse-kl", "high-quality", "precision", "density")
 _MEMORISATION = ("novelty", "energy-gap", "to-support", "memor")
-_OTHER_FAMILIES = ("game", "network", "gan_loss", "shots")
+_FAMILIES = ("game", "network", "gan_loss")  # compared apart from one another, unless the design makes arms of them
 _CELL = (
     "trial_id", "suite", "arm", "game", "task_distribution", "network", "gan_loss", "meta_learner", "regularisers", "augmentations",
     "control", "replicate", "shots", "status", "reason", "seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops",
@@ -72,14 +73,14 @@ class Arm:
     Attributes:
         name: display name.
         meta_learner: its label.
-        beside: its regularisers and its augmentations, ``("", "")`` for the plain learner.
+        beside: its regularisers and its augmentations, ``("", "")`` for the plain learner, and what else the design makes arms of.
         control: name of the control, ``''`` for a real arm.
         twin: name of the arm that a control stands beside, else ``''``.
     """
 
     name: str
     meta_learner: str
-    beside: tuple[str, str]
+    beside: tuple[str, ...]
     control: str
     twin: str
 
@@ -125,7 +126,12 @@ class Study:
     def varying(self) -> tuple[str, ...]:
         """Families beside task distribution and arm that take several values on some task distribution."""
         live = self.cells[self.cells["status"] != "skipped"].groupby("task_distribution", observed=True)
-        return tuple(family for family in _OTHER_FAMILIES if (live[family].nunique() > 1).any())
+        return tuple(family for family in (*self.apart, "shots") if (live[family].nunique() > 1).any())
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """Families whose components are compared in slices of their own."""
+        return _FAMILIES if self.suite.get("design", "full") == "full" else ()
 
     @cached_property
     def slices(self) -> tuple[Slice, ...]:
@@ -175,14 +181,15 @@ class Study:
         order = labels(self.suite.get("meta_learners"))
         rows = self.cells.drop_duplicates("arm")
         names, learners, controls = (rows[column].astype(str) for column in ("arm", "meta_learner", "control"))
-        beside = list(zip(rows["regularisers"].astype(str), rows["augmentations"].astype(str), strict=True))
+        families = ["regularisers", "augmentations", *(family for family in _FAMILIES if family not in self.apart)]
+        beside = list(zip(*(rows[family].astype(str) for family in families), strict=True))
         parts = list(zip(names, learners, beside, controls, strict=True))
         real = {(learner, extra): name for name, learner, extra, control in parts if not control}
         arms = [
             Arm(name, learner, extra, control, real.get((learner, extra), "") if control else "") for name, learner, extra, control in parts
         ]
         rank = {name: i for i, name in enumerate(order)}
-        return tuple(sorted(arms, key=lambda a: (rank.get(a.meta_learner, len(rank)), bool(a.control), any(a.beside), a.name)))
+        return tuple(sorted(arms, key=lambda a: (rank.get(a.meta_learner, len(rank)), bool(a.control), a.name != a.meta_learner, a.name)))
 
     @cached_property
     def live_arms(self) -> tuple[Arm, ...]:
@@ -199,7 +206,7 @@ class Study:
         if not pairs:
             named = {arm.name: arm for arm in arms}
             pairs = [(named[first], named[second])] if first in named and second in named else []
-        return sorted(pairs, key=lambda pair: any(pair[0].beside))
+        return sorted(pairs, key=lambda pair: pair[0].name != pair[0].meta_learner)
 
     def in_slice(self, table: pd.DataFrame, slice_: Slice) -> pd.DataFrame:
         """The rows of ``table`` that belong to a slice."""
@@ -285,7 +292,10 @@ def build_study(
     cells = cells.reindex(columns=[*dict.fromkeys([*_CELL, *cells.columns])]).reset_index(drop=True)
     measured = frame[(frame["split"] == "meta-test") & frame["metric"].notna()]
     _refuse_mixed_fingerprints(measured)
-    readings = {name: Output(output["better"], float(output["ideal"]), str(output["label"])) for name, output in outputs.items()}
+    readings = {
+        name: Output(output["better"], math.nan if output["ideal"] is None else float(output["ideal"]), str(output["label"]))
+        for name, output in outputs.items()
+    }
     # Cells without a measurement take part: what they owe is added.
     ended = frame[frame["status"].isin(ENDED) & ((frame["split"] == "meta-test") | frame["metric"].isna())]
     capped = with_caps(ended, outputs=readings)

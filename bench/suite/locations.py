@@ -5,7 +5,7 @@ A task distribution lists them in its class attribute ``locations``; what lies t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -27,17 +27,14 @@ def location_names(family: str, name: str, registry: Registry) -> tuple[str, ...
 
 def without_locations(component: Component, registry: Registry) -> dict[str, Any]:
     """The component's hyperparameters that can change a number."""
-    locations = location_names(component.family, component.name, registry)
-    return {name: value for name, value in component.parameters.items() if name not in locations}
+    if component.family != FAMILY:
+        return component.parameters
+    return _mapped(component.name, component.parameters, registry, lambda location: _LEFT_OUT)
 
 
 def with_absolute_locations(component: Component, registry: Registry) -> Component:
     """``component`` as it means the same in a process with another current folder."""
-    locations = location_names(component.family, component.name, registry)
-    absolute = {
-        name: str(Path(value).absolute()) for name, value in component.parameters.items() if name in locations and _is_relative(value)
-    }
-    return replace(component, parameters={**component.parameters, **absolute})
+    return _with_locations(component, registry, lambda location: str(Path(location).absolute()) if _is_relative(location) else location)
 
 
 def anonymous_suite(suite: Suite, registry: Registry) -> Suite:
@@ -49,29 +46,53 @@ def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
     """The text of ``suite`` as it is, or written anew where it names a folder of this machine."""
     from bench.suite.document import parse
 
-    named = [
-        one.parameters[name]
-        for key in KEYS
-        for one in getattr(suite, key)
-        for name in location_names(FAMILY, one.name, registry)
-        if name in one.parameters
-    ]
+    named: list[Any] = []
+
+    def note(location: Any) -> None:
+        named.append(location)
+
+    for one in (one for key in KEYS for one in getattr(suite, key)):
+        _mapped(one.name, one.parameters, registry, note)
     if not any(isinstance(value, str) and value and not _is_relative(value) for value in named):
         return text
     import yaml
 
     data = parse(text.decode("utf-8-sig")).data
-    for item in (item for key in KEYS for item in data.get(key, [])):
-        for name, given in item.items() if isinstance(item, Mapping) else ():
-            for location in set(location_names(FAMILY, name, registry)) & set(given or ()):
-                given[location] = _last_part(given[location])
+    for item in (item for key in KEYS for item in data.get(key, []) if isinstance(item, Mapping)):
+        for name, given in item.items():
+            item[name] = _mapped(name, given, registry, _last_part) if given else given
     return ANONYMISED.encode() + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=140).encode()
 
 
 def _anonymous(component: Component, registry: Registry) -> Component:
-    locations = location_names(component.family, component.name, registry)
-    shortened = {name: _last_part(value) for name, value in component.parameters.items() if name in locations}
-    return replace(component, parameters={**component.parameters, **shortened})
+    return _with_locations(component, registry, _last_part)
+
+
+def _with_locations(component: Component, registry: Registry, change: Callable[[Any], Any]) -> Component:
+    return replace(component, parameters=_mapped(component.name, component.parameters, registry, change))
+
+
+_LEFT_OUT = object()
+
+
+def _mapped(name: str, parameters: Mapping[str, Any], registry: Registry, change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Hyperparameters of a task distribution, and of one that it wraps, with ``change(location)`` in place of each location."""
+    properties, locations = registry.component(FAMILY, name).schema.get("properties", {}), location_names(FAMILY, name, registry)
+
+    def one(hyperparameter: str, value: Any) -> Any:
+        if hyperparameter in locations:
+            return change(value)
+        if isinstance(value, Mapping) and properties.get(hyperparameter, {}).get("x-family") == FAMILY:
+            return {
+                inner: [one(hyperparameter, swept) for swept in given]
+                if inner == "sweep"
+                else _mapped(inner, given or {}, registry, change)
+                for inner, given in value.items()
+            }
+        return value
+
+    changed = {hyperparameter: one(hyperparameter, value) for hyperparameter, value in parameters.items()}
+    return {hyperparameter: value for hyperparameter, value in changed.items() if value is not _LEFT_OUT}
 
 
 def _is_relative(value: Any) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,7 +40,9 @@ __all__ = [
     "Protocol",
     "Suite",
     "Tuning",
+    "Combination",
     "arm_name",
+    "control_mark",
     "load_suite",
     "transfer_name",
 ]
@@ -51,6 +54,7 @@ MOST_REPLICATES = 10_000  # every cell is held in memory; a mistyped zero should
 MOST_CONFIGURATIONS = 1_000  # likewise, and each is a whole meta-training
 LARGEST_FILE = 1_000_000  # bytes; a suite is written by hand
 
+Design = Literal["full", "one-at-a-time", "ablation"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -248,6 +252,9 @@ class Suite(_Plain):
         controls: {control: labels of meta-learners that get extra cells under it}.
         per_task_distribution: {label: what differs there}; :meth:`for_distribution` applies it.
         tuning: None runs every arm with its own settings.
+        design: which cells of the grid there are. ``full``: all of them, and games, networks and losses are compared apart from one
+            another. ``one-at-a-time``: the first item of every family, and each other item in its place alone. ``ablation``: these, and
+            the last items of all families together. In the last two, every change names an arm of one comparison.
     """
 
     question: Annotated[str, Field(min_length=1)]
@@ -273,6 +280,7 @@ class Suite(_Plain):
     exclude: tuple[Exclusion, ...] = ()
     per_task_distribution: dict[str, Overrides] = {}
     tuning: Tuning | None = None
+    design: Design = "full"
 
     def for_distribution(self, label: str) -> Suite:
         """The suite as it holds for one task distribution: its overrides applied, no other distribution left.
@@ -290,15 +298,33 @@ class Suite(_Plain):
         changed = {name: getattr(overrides, name) for name in overrides.model_fields_set} if overrides else {}
         return self.model_copy(update={**changed, "task_distributions": chosen, "per_task_distribution": {}})
 
+    def combinations(self) -> Iterator[Combination]:
+        """What the design chooses of the grid: one component, or set, per family."""
+        axes: tuple[Sequence[Any], ...] = (
+            self.games,
+            self.networks,
+            self.gan_losses or (None,),
+            self.regularisers or ((),),
+            self.augmentations or ((),),
+            self.meta_learners,
+        )
+        last = tuple(len(axis) - 1 for axis in axes)
+        for places in itertools.product(*map(range, map(len, axes))):
+            moved = sum(place > 0 for place in places)
+            if self.design == "full" or moved <= 1 or (self.design == "ablation" and places == last):
+                game, network, loss, regularisers, augmentations, learner = (axis[place] for axis, place in zip(axes, places, strict=True))
+                changed = zip((game, network, loss), places, strict=False)
+                named = () if self.design == "full" else tuple(component for component, place in changed if place)
+                yield Combination(game, network, loss, regularisers, augmentations, learner, (*named, *regularisers, *augmentations))
+
     def arms(self) -> tuple[str, ...]:
         """Names of the lines in figures, without regard to exclusions, in the order of the suite."""
         names = []
         for label in (component.label for component in self.task_distributions):
             suite = self.for_distribution(label)
-            for learner in suite.meta_learners:
-                controls = [control for control, labels in suite.controls.items() if learner.label in labels]
-                for regularisers, augmentations in itertools.product(suite.regularisers, suite.augmentations):
-                    names += [arm_name(learner, (*regularisers, *augmentations), control) for control in ("", *controls)]
+            for one in suite.combinations():
+                controls = [control for control, labels in suite.controls.items() if one.meta_learner.label in labels]
+                names += [arm_name(one.meta_learner, one.beside, control) for control in ("", *controls)]
         return tuple(dict.fromkeys(names))
 
     def to_dict(self) -> dict[str, Any]:
@@ -318,10 +344,33 @@ class Suite(_Plain):
             raise SuiteError(f"not a resolved suite: {error}") from error
 
 
+@dataclass(frozen=True)
+class Combination:
+    """One component, or set, per family.
+
+    Attributes:
+        beside: what names the arm beside its meta-learner: other families' components that the design changes, regularisers and
+            augmentations.
+    """
+
+    game: Component
+    network: Component
+    gan_loss: Component | None
+    regularisers: tuple[Component, ...]
+    augmentations: tuple[Component, ...]
+    meta_learner: Component
+    beside: tuple[Component, ...]
+
+
 def arm_name(meta_learner: Component, beside: tuple[Component, ...] = (), control: str = "") -> str:
-    """Display name of an arm: ``reptile + r1 (shuffled tasks)``; ``beside`` holds regularisers, then augmentations."""
+    """Display name of an arm: ``reptile + r1 (shuffled tasks)``; ``beside`` as in :class:`Combination`."""
     parts = " + ".join(component.label for component in (meta_learner, *beside))
-    return parts + (f" ({control.replace('-', ' ')})" if control else "")
+    return parts + control_mark(control)
+
+
+def control_mark(control: str) -> str:
+    """What ends the name of an arm under a control: `` (shuffled tasks)``; empty for a real arm."""
+    return f" ({control.replace('-', ' ')})" if control else ""
 
 
 PRIVILEGED = " (privileged)"

@@ -22,7 +22,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     properties: dict[str, Any] = {
         **{
             name: Suite.model_json_schema()["properties"][name]
-            for name in ("question", "name", "description", "tuning_record", "seed", "replicates")
+            for name in ("question", "name", "description", "tuning_record", "seed", "replicates", "design")
         },
         "primary": _section(Primary, definitions),
         "budget": {**_section(Budget, definitions), "oneOf": [{"required": ["gradient_evaluations"]}, {"required": ["outer_steps"]}]},

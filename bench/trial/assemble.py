@@ -67,7 +67,8 @@ def _tasks(name: str, parameters: str) -> TaskDistribution:
 @cache
 def _extractor(name: str, parameters: str, tasks_name: str, tasks_parameters: str, folder: Path) -> FeatureExtractor:
     extractor: FeatureExtractor = worker_registry().create("feature_extractors", name, json.loads(parameters))
-    extractor.prepare(_tasks(tasks_name, tasks_parameters), folder)
+    tasks = _tasks(tasks_name, tasks_parameters)
+    extractor.prepare(getattr(tasks, "single_class", tasks), folder)
     return extractor
 
 
@@ -97,7 +98,7 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
         for number, component in enumerate(trial.augmentations)
     }
     loss = registry.create("gan_losses", trial.gan_loss.name, trial.gan_loss.parameters) if trial.gan_loss else None
-    parts = Parts(modules=modules, critic=Critic, loss=loss, penalties=penalties, augmentations=augmentations)
+    parts = Parts(modules=modules, critic=Critic, loss=loss, penalties=penalties, augmentations=augmentations, spec=tasks.sample_spec)
     plain_stream = _stream(trial, trial.task_distribution, registry)
 
     def engine(*, training: bool, **test: Mapping[str, Any]) -> Engine:

@@ -6,17 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from bench.contracts import Adapted, Episode, Metric, Split
-from bench.game.draws import Draws
-from bench.game.engine import Engine, Rollout
 from bench.measure.convergence import divergence_class
 from bench.suite.model import Component
-from bench.trees import Tree, tree_map
+from bench.trees import Tree
+from bench.trial.adaptation import begin
 from bench.trial.assemble import Setup
 from bench.trial.rows import Rows
 
@@ -31,7 +30,8 @@ class Evaluation:
 
     Attributes:
         rows: measurements.
-        samples: generated samples by adaptation step, (K, T, n, ...), and support and query (T, ., ...); arrays by name.
+        samples: generated samples (or predictions) by adaptation step, (K, T, n, ...), and support and query (T, ., ...), beside
+            targets where the game predicts; arrays by name.
         diverged: the gravest numerical failure, in words; empty where there is none.
     """
 
@@ -59,29 +59,36 @@ def evaluate(setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, ou
     metrics = [(component, metric) for component, metric in setup.metrics if only is None or only in metric.outputs]
     spec = setup.stream.tasks.sample_spec
     support, query = (_parts(episodes, part, "x") for part in ("support", "query"))
-    targets = _parts(episodes, "query", "y") if spec.kind == "regression" else None
-    shown = targets if targets is not None else query
+    predicts = _predicts(setup)
+    # What is judged is of the kind of ...: targets, where the game predicts them, and samples everywhere else.
+    known, real = (_parts(episodes, part, "y") for part in ("support", "query")) if predicts else (support, query)
+    labels = {f"{part}_labels": _parts(episodes, part, "y") for part in ("support", "query")} if spec.classes else {}
+    if spec.classes and not predicts:
+        labels["fake_labels"] = np.broadcast_to(_cycled_labels(spec.classes, fake_KTM.shape[2]), (*fake_KTM.shape[1:3], spec.classes))
     modes = [episode.modes for episode in episodes]
+    features = _flat_features if predicts else partial(_features, setup)
+    known_features, real_features = features(known), features(real)
 
-    def adapted(fake: Array) -> Adapted:
-        real = shown
+    def adapted(samples: Array) -> Adapted:
+        fake = samples if predicts else _as_stored(samples, spec)
         return Adapted(
             fake=fake,
             query=query,
             support=support,
-            fake_features=_features(setup, fake),
-            query_features=_features(setup, real),
-            support_features=_features(setup, _parts(episodes, "support", "y") if targets is not None else support),
+            fake_features=features(fake),
+            query_features=real_features,
+            support_features=known_features,
             modes=[mode for mode in modes if mode is not None] if all(mode is not None for mode in modes) else None,
-            targets=targets,
+            targets=real if predicts else None,
+            features=features,
+            **labels,
         )
 
-    centre = _parts(episodes, "support", "y") if targets is not None else support
-    constant = np.repeat(centre.mean(1, keepdims=True), fake_KTM.shape[2], axis=1)
-    ceilings = _values(metrics, adapted(_as_stored(constant, spec)), only)
+    constant = np.repeat(known.mean(1, keepdims=True), fake_KTM.shape[2], axis=1)
+    ceilings = _values(metrics, adapted(constant), only)
     rows, names = Rows(), [episode.task_id for episode in episodes]
     for step, fake in zip(steps, fake_KTM, strict=True):
-        look = adapted(_as_stored(fake, spec))
+        look = adapted(fake)
         for (number, name), values in _values(metrics, look, only).items():
             pooled = values.ndim == 0
             ceiling = np.atleast_1d(ceilings[number, name])
@@ -98,7 +105,20 @@ def evaluate(setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, ou
                     n_fake=int(look.fake.shape[1] * (len(names) if pooled else 1)),
                     fingerprint=_fingerprint(setup, *metrics[number], look),
                 )
-    return Evaluation(rows, _kept(fake_KTM, support, query, names, steps, modes), _divergence(fake_KTM, shown, steps, split))
+    kept = _kept(fake_KTM, support, query, names, steps, modes)
+    if predicts:
+        kept["targets"] = real[: len(kept["query"]), : kept["query"].shape[1]]
+    unbounded = predicts and spec.classes > 0  # logits have no range that they could leave
+    return Evaluation(rows, kept, _divergence(fake_KTM, real, steps, split, fatal=FATAL[:-1] if unbounded else FATAL))
+
+
+def _predicts(setup: Setup) -> bool:
+    return bool(getattr(setup.adapter.game, "predicts", False))
+
+
+def _cycled_labels(classes: int, n: int) -> Array:
+    """One-hot (n, classes) of generated samples: row i is of class i modulo the number of classes."""
+    return np.eye(classes, dtype=np.float32)[np.arange(n) % classes]
 
 
 def _adapted_samples(setup: Setup, meta: Tree, episodes: Sequence[Episode], keys: Sequence[int], steps: Sequence[int]) -> Array:
@@ -109,25 +129,13 @@ def _adapted_samples(setup: Setup, meta: Tree, episodes: Sequence[Episode], keys
     for start in range(0, len(episodes), protocol["task_chunk"]):
         part = slice(start, start + protocol["task_chunk"])
         batch, draws = setup.stream.stack(episodes[part]), setup.stream.draws(keys[part])
-        end, zero = _start(engine, meta, batch, draws)
+        tasks = begin(engine, meta, batch, draws)
         taken = []
         for step in steps:
-            end = engine.rollout(meta, batch, draws, steps=zero + step - end.steps, order=1, start=end)
-            with torch.no_grad():
-                drawn = engine.sample(meta, end, protocol["samples"], draws.at("evaluation"), batch["query"])
-            taken.append(drawn.cpu().numpy())
+            tasks = tasks.further(step - tasks.steps)
+            taken.append(tasks.samples(protocol["samples"], batch["query"]))
         chunks.append(np.stack(taken))
     return np.concatenate(chunks, axis=1)
-
-
-def _start(engine: Engine, meta: Tree, batch: Tree, draws: Draws) -> tuple[Rollout, int]:
-    """Adaptation step 0, and how many steps it took: a privileged learner sees all real samples, for a head start."""
-    if getattr(engine.learner, "privileged", False):
-        batch["support"] = tree_map(lambda support, query: torch.cat([support, query], 1), batch["support"], batch["query"])
-    end = engine.begin(meta, batch["support"], draws)
-    for _ in range(getattr(engine.learner, "head_start", 0)):  # one at a time: a rollout remembers its path
-        end = engine.rollout(meta, batch, draws, steps=1, order=1, start=end)
-    return end, end.steps
 
 
 def _parts(episodes: Iterable[Episode], part: str, name: str) -> Array:
@@ -152,6 +160,11 @@ def _features(setup: Setup, samples: Array) -> Array:
     return features.reshape(*samples.shape[:2], -1)
 
 
+def _flat_features(predictions: Array) -> Array:
+    """(T, N, ...) -> (T, N, F), the numbers themselves."""
+    return predictions.reshape(*predictions.shape[:2], -1).astype(np.float64)
+
+
 def _values(metrics: Sequence[tuple[Component, Metric]], look: Adapted, only: str | None) -> dict[tuple[int, str], Array]:
     """Values by position in ``metrics`` and name."""
     return {
@@ -169,19 +182,19 @@ def _fingerprint(setup: Setup, component: Component, metric: Metric, look: Adapt
         "extractor": setup.extractor.fingerprint(),
         "n_real": look.query.shape[1],
         "n_fake": look.fake.shape[1],
-        "quantised": setup.stream.tasks.sample_spec.kind == "image",
+        "quantised": setup.stream.tasks.sample_spec.kind == "image" and not _predicts(setup),
         "reference": [setup.stream.name, setup.trial.seed, setup.stream.tasks.fingerprint()],
     }
     return hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
-def _divergence(fake_KTM: Array, real: Array, steps: Sequence[int], split: str) -> str:
+def _divergence(fake_KTM: Array, real: Array, steps: Sequence[int], split: str, *, fatal: Sequence[str]) -> str:
     """The first adaptation step at which some task's samples are beyond use."""
     for step, fake in zip(steps, fake_KTM, strict=True):
-        fatal = [kind for kind in divergence_class(fake, real) if kind in FATAL]
-        if fatal:
-            gravest = min(fatal, key=FATAL.index)
-            return f"{gravest} at adaptation step {step} on {len(fatal)} of {len(real)} {split} tasks"
+        found = [kind for kind in divergence_class(fake, real) if kind in fatal]
+        if found:
+            gravest = min(found, key=fatal.index)
+            return f"{gravest} at adaptation step {step} on {len(found)} of {len(real)} {split} tasks"
     return ""
 
 

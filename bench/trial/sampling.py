@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench import seeds
+from bench.contracts import Episode
 from bench.episodes import TaskStream
 from bench.game.draws import Draws
 from bench.game.engine import Engine, Order, Rollout
@@ -18,7 +19,8 @@ from bench.trees import Tree
 class SamplingEngine(Engine):
     """Fits a :class:`bench.contracts.SamplingLearner` where a meta-learner is initialised, and adapts by keeping the support.
 
-    It takes no gradients. Samples depend on the task's noise alone, so they are the same at every adaptation step.
+    It takes no gradients. Samples depend on the task's noise alone, so they are the same at every adaptation step. Each class of a
+    labelled task is a task to the learner.
 
     Args:
         game: the trial's, which it does not play.
@@ -35,7 +37,13 @@ class SamplingEngine(Engine):
         """What the learner fits to meta-train tasks."""
         episodes = self._stream.meta_train(self._replicate, self.learner.episodes)
         self.samples_seen += sum(len(part["x"]) for episode in episodes for part in (episode.support, episode.query))
-        return {name: torch.as_tensor(values) for name, values in self.learner.fit(episodes).items()}
+        ways = self._stream.rows
+        classes = [
+            Episode(episode.task_id, {"x": episode.support["x"][label::ways]}, {"x": episode.query["x"][label::ways]})
+            for episode in episodes
+            for label in range(ways)
+        ]
+        return {name: torch.as_tensor(values) for name, values in self.learner.fit(classes if ways > 1 else episodes).items()}
 
     def begin(self, meta: Tree, support: Tree, draws: Draws) -> Rollout:
         """The support itself is all that adaptation knows."""
@@ -61,8 +69,10 @@ class SamplingEngine(Engine):
         """Samples of every task (T, n, ...)."""
         fitted = {name: np.asarray(values.cpu()) for name, values in meta.items()}
         supports = end.params["x"].cpu().numpy()
-        each = [
-            self.learner.sample(fitted, support, n, seeds.stream("sampling", key, *draws.path))
-            for support, key in zip(supports, draws.key.tolist(), strict=True)
-        ]
-        return torch.from_numpy(np.stack(each))
+        drawn = np.empty((len(supports), n, *supports.shape[2:]), supports.dtype)
+        for samples, support, key in zip(drawn, supports, draws.key.tolist(), strict=True):
+            rng, ways = seeds.stream("sampling", key, *draws.path), self._stream.rows
+            for label in range(ways):  # of support and samples alike, row i is of class i modulo ways
+                own = samples[label::ways]
+                own[:] = self.learner.sample(fitted, support[label::ways], len(own), rng)
+        return torch.from_numpy(drawn)

@@ -20,13 +20,13 @@ Factories = Mapping[str, Callable[..., Any]]
 
 @hookimpl
 def bench_games() -> Factories:
-    """Two-player generation, and regression."""
+    """Two-player generation, variational autoencoding, regression and few-shot classification."""
     return GAMES
 
 
 @hookimpl
 def bench_networks() -> Factories:
-    """Multilayer perceptrons and small convolutional networks."""
+    """Multilayer perceptrons, small convolutional and residual networks, and wrappers of networks."""
     return NETWORKS
 
 
@@ -68,7 +68,7 @@ def bench_task_distributions() -> Factories:
 
 @hookimpl
 def bench_metrics() -> Factories:
-    """Fidelity, diversity, known modes, memorisation and prediction error."""
+    """Fidelity, diversity, known modes, memorisation, use to a classifier, and prediction error."""
     return METRICS
 
 

@@ -5,6 +5,7 @@ Notation: r real logits, f fake logits, sp = softplus. Values at r = (2, -0.5), 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -65,10 +66,54 @@ class Hinge:
         return -fake_B.mean()
 
 
+class Relativistic:
+    """L_D = mean_i sp(f_i - r_i), L_G = mean_i sp(r_i - f_i): is this real sample more real than that fake?
+
+    Only differences count, so adding a number to every logit changes nothing. Where real and fake differ in number, the shorter one
+    begins anew as often as it takes: pair i is row i of either, modulo its length.
+
+    Source: Jolicoeur-Martineau, 2018, https://arxiv.org/abs/1807.00734 (relativistic standard GAN).
+    """
+
+    def discriminator_loss(self, real_B: Tensor, fake_B: Tensor) -> Tensor:
+        real, fake = paired(real_B, fake_B)
+        return softplus(fake - real).mean()
+
+    def generator_loss(self, real_B: Tensor, fake_B: Tensor) -> Tensor:
+        real, fake = paired(real_B, fake_B)
+        return softplus(real - fake).mean()
+
+
+class RelativisticAverage:
+    """L_D = [mean sp(-(r - mean f)) + mean sp(f - mean r)] / 2, and L_G the same with r and f swapped.
+
+    Is a real sample more real than the average fake, and a fake one less real than the average real one? Real and fake may differ in
+    number, and adding a number to every logit changes nothing.
+
+    Source: Jolicoeur-Martineau, 2018, https://arxiv.org/abs/1807.00734 (relativistic average standard GAN); with the
+    factor 1/2, undecided logits cost ln 2 as in the paired game.
+    """
+
+    def discriminator_loss(self, real_B: Tensor, fake_B: Tensor) -> Tensor:
+        return 0.5 * (softplus(fake_B.mean() - real_B).mean() + softplus(fake_B - real_B.mean()).mean())
+
+    def generator_loss(self, real_B: Tensor, fake_B: Tensor) -> Tensor:
+        return self.discriminator_loss(fake_B, real_B)
+
+
+def paired(real_B: Tensor, fake_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as long as the longer one, the shorter one from the beginning again and again."""
+    n = max(len(real_B), len(fake_B))
+    real, fake = (one.index_select(0, torch.arange(n, device=one.device) % len(one)) for one in (real_B, fake_B))
+    return real, fake
+
+
 GAN_LOSSES = {
     "minimax": Minimax,
     "non-saturating": NonSaturating,
     "least-squares": LeastSquares,
     "wasserstein": Wasserstein,
     "hinge": Hinge,
+    "relativistic": Relativistic,
+    "relativistic-average": RelativisticAverage,
 }

@@ -1,4 +1,4 @@
-"""Meta-gradients against central differences in float64, over pairs of learner, loss, regulariser, network and order of play."""
+"""Meta-gradients against central differences in float64, over pairs of learner, loss, penalties, network and order of play."""
 
 import itertools
 
@@ -18,7 +18,21 @@ from bench_builtin.gan_losses import GAN_LOSSES, Wasserstein
 from bench_builtin.inner_optimisers import Adam, Sgd
 from bench_builtin.meta_learners import Finetune, Maml
 from bench_builtin.networks import Dcgan, Mlp
-from bench_builtin.regularisers import R1, GradientPenalty
+from bench_builtin.regularisers import (
+    R1,
+    R2,
+    BalancedConsistency,
+    Consistency,
+    Dragan,
+    FeatureMatching,
+    GradientPenalty,
+    LatentConsistency,
+    LeCam,
+    ModeSeeking,
+    OneSidedPenalty,
+    Orthogonal,
+    SpectralNorm,
+)
 
 LEARNERS = {
     "finetune": lambda: Finetune(),
@@ -27,7 +41,19 @@ LEARNERS = {
     "maml-adam": lambda: Maml(inner_lr=0.01, inner_optimiser=Adam(eps=1e-2), steps=2),
 }
 LOSSES = dict(GAN_LOSSES)
-PENALTIES = {"none": {}, "gradient-penalty": {"gp": GradientPenalty(weight=1.0)}, "r1": {"r1": R1(weight=1.0)}}
+PENALTIES = {  # terms add up, and none is so large that it hides another; the contract tests take each alone
+    "none": {},
+    "slopes": {"gp": GradientPenalty(weight=0.3), "lp": OneSidedPenalty(weight=0.3), "r1": R1(), "r2": R2(), "dragan": Dragan(weight=0.3)},
+    "versions": {
+        "consistency": Consistency(),
+        "balanced": BalancedConsistency(),
+        "latent": LatentConsistency(noise=0.3),
+        "lecam": LeCam(decay=0.5),
+        "features": FeatureMatching(),
+        "modes": ModeSeeking(),
+    },
+    "weights": {"orthogonal": Orthogonal(weight=0.1), "spectral-norm": SpectralNorm()},
+}
 NETWORKS = {
     "tanh": Mlp(width=8, depth=1, latent=2, activation="tanh"),
     "group-norm": Mlp(width=16, depth=1, latent=2, activation="tanh", norm="group"),
@@ -59,7 +85,7 @@ def play(loss, penalties, network, order):
 
 def check(cell):
     learner, loss, penalties, network, order = cell
-    error = meta_gradient_error(LEARNERS[learner](), play(loss, penalties, network, order))
+    error = meta_gradient_error(LEARNERS[learner](), play(loss, penalties, network, order), rules=tuple(PENALTIES[penalties].values()))
     assert error is not None
     assert error < 1e-5
 

@@ -441,6 +441,8 @@ def test_adapting_a_task_does_not_depend_on_what_was_adapted_before():
         ("least-squares", 1.4375, 1.625),
         ("wasserstein", -1.25, 0.5),
         ("hinge", 1.5, 0.5),
+        ("relativistic", 0.671506, 1.921506),
+        ("relativistic-average", 0.362046, 1.612046),
     ],
 )
 def test_loss_table(name, discriminator, generator):

@@ -15,18 +15,12 @@ from bench.suite.components import Component
 from bench.testing import SmallGan, largest_difference, small_draws, small_episodes
 from bench.trees import leaves, tree_map
 from bench.trial.run import caveats
-from bench_builtin.augmentations import (
-    AUGMENTATIONS,
-    MetaMix,
-    SupportAugmentation,
-    TaskAugmentation,
-    integers,
-    rotation,
-    symmetric_beta,
-)
+from bench_builtin.augmentations import AUGMENTATIONS, MetaMix, SupportAugmentation, TaskAugmentation
+from bench_builtin.augmentations.chance import integers, rotation, symmetric_beta
 from bench_builtin.inner_optimisers import Sgd
 from bench_builtin.meta_learners import Maml, Scratch
 
+OF_TASKS = ("task-augmentation", "support-augmentation", "metamix")
 TASKS = 40
 KEYS = torch.arange(TASKS) * 104729
 DRAWS = Draws(KEYS, torch.float64)
@@ -48,11 +42,11 @@ def episodes(make, *, y=False):
 
 def augmented(augmentation, stacked):
     """Each task of ``stacked`` through one draw of the augmentation, as the engine does it."""
-    return Engine(SmallGan(), Maml(), augmentations=[augmentation])._augmented_tasks(stacked, DRAWS)
+    return Engine(SmallGan(), Maml(), augmentations=[augmentation])._augmented("augment_task", stacked, DRAWS)
 
 
 def adapted_on(augmentation, batch, draws=DRAWS):
-    return Engine(SmallGan(), Maml(), augmentations=[augmentation])._augmented_support(batch, draws)
+    return Engine(SmallGan(), Maml(), augmentations=[augmentation])._augmented("augment_support", batch, draws)
 
 
 def views(x_CHW):
@@ -62,18 +56,21 @@ def views(x_CHW):
 
 
 # ------------------------------------------------------------------ the engine applies them
-@pytest.mark.parametrize("augmentation", [make() for make in AUGMENTATIONS.values()], ids=list(AUGMENTATIONS))
+@pytest.mark.parametrize("augmentation", [AUGMENTATIONS[name]() for name in OF_TASKS], ids=OF_TASKS)
 def test_vmap_and_loop_transform_alike_and_chunks_do_not_matter(augmentation):
     stacked = episodes(images if "points" not in augmentation.kinds else points)
     seen = []
     for vectorise in (True, False):
         engine = Engine(SmallGan(), Maml(), augmentations=[augmentation], vectorise=vectorise)
-        whole = engine._augmented_tasks(stacked, DRAWS), engine._augmented_support(stacked["support"], DRAWS)
+        whole = engine._augmented("augment_task", stacked, DRAWS), engine._augmented("augment_support", stacked["support"], DRAWS)
         seen.append({"tasks": whole[0], "support": whole[1]})
     assert largest_difference(*seen) < 1e-12
     half = tree_map(lambda leaf: leaf[:3], stacked)
     engine = Engine(SmallGan(), Maml(), augmentations=[augmentation])
-    alone = engine._augmented_tasks(half, DRAWS.of(KEYS[:3])), engine._augmented_support(half["support"], DRAWS.of(KEYS[:3]))
+    alone = (
+        engine._augmented("augment_task", half, DRAWS.of(KEYS[:3])),
+        engine._augmented("augment_support", half["support"], DRAWS.of(KEYS[:3])),
+    )
     assert largest_difference(alone[0], tree_map(lambda leaf: leaf[:3], seen[0]["tasks"])) < 1e-12
     assert largest_difference(alone[1], tree_map(lambda leaf: leaf[:3], seen[0]["support"])) < 1e-12
 

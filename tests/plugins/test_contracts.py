@@ -39,8 +39,9 @@ class TestTaskDistributionsWithOtherHyperparameters(TaskDistributionContract):
         return make()
 
 
-def test_there_are_the_five_losses_of_the_literature():
-    assert set(GAN_LOSSES) == {"minimax", "non-saturating", "least-squares", "wasserstein", "hinge"}
+def test_there_are_the_seven_losses_of_the_literature():
+    names = {"minimax", "non-saturating", "least-squares", "wasserstein", "hinge", "relativistic", "relativistic-average"}
+    assert set(GAN_LOSSES) == names
 
 
 # ------------------------------------------------------------------ what the contracts are for

@@ -35,6 +35,7 @@ class Gan:
     roles: ClassVar[Mapping[str, str]] = {"generator": "generator", "discriminator": "discriminator"}
     kinds: ClassVar[tuple[Kind, ...]] = ("image", "points", "signal")
     needs_loss: ClassVar[bool] = True
+    labels: ClassVar[str] = "optional"
     players = ("generator", "discriminator")
 
     def __init__(
@@ -62,7 +63,7 @@ class BoundGan:
     players = Gan.players
 
     def __init__(self, rules: Gan, parts: Parts) -> None:
-        self.rules, self.modules, self.critic = rules, parts.modules, parts.critic
+        self.rules, self.modules, self.critic, self.spec = rules, parts.modules, parts.critic, parts.spec
         self.loss, self.penalties = parts.loss, {name: one for name, one in parts.penalties.items() if hasattr(one, "penalty")}
         self.views = {name: one for name, one in parts.augmentations.items() if hasattr(one, "augment_view")}
         self.generated_share = max((getattr(one, "generated_share", 0.0) for one in parts.augmentations.values()), default=0.0)

@@ -22,6 +22,7 @@ class Regression:
     roles: ClassVar[Mapping[str, str]] = {"model": "model"}
     kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
     needs_loss: ClassVar[bool] = False
+    predicts: ClassVar[bool] = True
 
     def bind(self, parts: Parts) -> BoundRegression:
         return BoundRegression(parts)
@@ -32,9 +33,10 @@ class BoundRegression:
 
     players = ("model",)
     schedule = (("model",),)
+    predicts = Regression.predicts
 
     def __init__(self, parts: Parts) -> None:
-        self.modules = parts.modules
+        self.modules, self.spec = parts.modules, parts.spec
 
     def state(self) -> Tree:
         return {}

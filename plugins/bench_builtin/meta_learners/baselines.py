@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -49,7 +49,9 @@ class Joint(OuterLoop):
     def objective(self, game: Engine, meta: Tree, chunk: Tree, draws: Draws) -> dict[str, torch.Tensor]:
         """{player: L_p(theta) (T,)}."""
         start = game.begin(meta, chunk["support"], draws)
-        return game.losses(meta, start.params, self.joint_batch(chunk), start.state, draws.at("joint"))[0]
+        losses, state = game.losses(meta, start.params, self.joint_batch(chunk), start.state, draws.at("joint"))
+        game.carry(replace(start, state=state))
+        return losses
 
     def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
         gradient, log = game.meta_gradient(lambda m, chunk, d: self.objective(game, m, chunk, d), meta, episodes, draws)

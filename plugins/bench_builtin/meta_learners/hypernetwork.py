@@ -118,7 +118,9 @@ class Hypernetwork(QueryLearner):
     def joint_loss(self, game: Engine, meta: Tree, chunk: Tree, draws: Draws) -> dict[str, Tensor]:
         """{player: L_p(theta) (T,)} on support and query: the first stage, in which Delta is still 0."""
         start = game.begin(meta, chunk["support"], draws)
-        return game.losses(meta, start.params, whole_task(chunk), start.state, draws.at("joint"))[0]
+        losses, state = game.losses(meta, start.params, whole_task(chunk), start.state, draws.at("joint"))
+        game.carry(replace(start, state=state))
+        return losses
 
     def misfit(self, game: Engine, meta: Tree, chunk: Tree, draws: Draws) -> dict[str, Tensor]:
         """{player: (T,)}, mean square of Delta - (phi_T - theta): the second stage."""

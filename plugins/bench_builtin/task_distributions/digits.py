@@ -24,7 +24,7 @@ CLASSES: dict[str, dict[Split, tuple[int, ...]]] = {
 
 
 @cache
-def _images() -> tuple[np.ndarray, np.ndarray]:
+def grey_levels() -> tuple[np.ndarray, np.ndarray]:
     """Grey levels (1797, 8, 8) from 0 to 16, and digits (1797,)."""
     from sklearn.datasets import load_digits
 
@@ -33,11 +33,11 @@ def _images() -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def _enlarged(size: int) -> np.ndarray:
+def enlarged(size: int) -> np.ndarray:
     """Images (1797, 1, size, size) float32 in [-1, 1], ink +1; enlarged ones in 255 grey steps, the same on every machine."""
     import torch
 
-    ink = torch.from_numpy(_images()[0][:, None].astype(np.float32) / DARKEST)
+    ink = torch.from_numpy(grey_levels()[0][:, None].astype(np.float32) / DARKEST)
     if size != SIDE:
         ink = torch.nn.functional.interpolate(ink, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
         ink = (ink * 255).round() / 255
@@ -71,10 +71,10 @@ class Digits:
         """
         check_task(task, len(self.classes[split]), split)
         digit = self.classes[split][task]
-        samples = _enlarged(self.side)[_images()[1] == digit]
+        samples = enlarged(self.side)[grey_levels()[1] == digit]
         return draw_episode(f"digit-{digit}", samples, shots=shots, query=query, rng=rng)
 
     def fingerprint(self) -> str:
         """SHA-256 of images and labels."""
-        grey, labels = _images()
+        grey, labels = grey_levels()
         return hashlib.sha256(grey.tobytes() + labels.tobytes()).hexdigest()

@@ -23,11 +23,30 @@ def draw_episode(task_id: str, samples: np.ndarray, *, shots: int, query: int, r
     Raises:
         DataError: ``shots + query`` exceeds N.
     """
-    if shots + query > len(samples):
-        raise DataError(
-            f"task {task_id} has {len(samples)} samples, but shots + query = {shots} + {query} were asked for; "
-            "lower shots, query or reference in the suite's protocol"
-        )
+    _check_number(task_id, len(samples), shots, query)
     # A permutation of all samples, so that the support does not depend on how many queries follow.
     chosen = samples[rng.permutation(len(samples))[: shots + query]]
     return Episode(task_id, {"x": chosen[:shots]}, {"x": chosen[shots:]})
+
+
+def draw_numbers(task_id: str, available: int, *, shots: int, query: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Different numbers below ``available``, (S,) and (Q,): for samples too many to permute, or made only once they are chosen.
+
+    As in :func:`draw_episode`, the support does not depend on how many queries follow.
+
+    Raises:
+        DataError: ``shots + query`` exceeds ``available``.
+    """
+    _check_number(task_id, available, shots, query)
+    support = rng.choice(available, size=shots, replace=False)
+    ranks = rng.choice(available - shots, size=query, replace=False)  # among the numbers that the support leaves
+    left_below = np.sort(support) - np.arange(shots)
+    return support, ranks + np.searchsorted(left_below, ranks, side="right")
+
+
+def _check_number(task_id: str, available: int, shots: int, query: int) -> None:
+    if shots + query > available:
+        raise DataError(
+            f"task {task_id} has {available} samples, but shots + query = {shots} + {query} were asked for; "
+            "lower shots, query or reference in the suite's protocol"
+        )

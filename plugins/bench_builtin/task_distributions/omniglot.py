@@ -24,6 +24,7 @@ from pydantic import Field
 
 from bench.contracts import DataError, Episode, Kind, SampleSpec, Split
 from bench_builtin.task_distributions.finite import check_task, draw_episode
+from bench_builtin.task_distributions.pictures import area_weights
 
 logger = logging.getLogger(__name__)
 
@@ -199,14 +200,6 @@ def _read(found: Path) -> Characters:
         except OSError as error:
             logger.info("cannot keep a packed copy of Omniglot: %s", error)
     return characters
-
-
-@cache
-def area_weights(side: int, size: int) -> np.ndarray:
-    """(size, side) overlaps of target with source pixels, in 1/size of a source pixel: integers; each row sums to ``side``."""
-    target, source = np.arange(size)[:, None], np.arange(side)
-    overlap = np.minimum((target + 1) * side, (source + 1) * size) - np.maximum(target * side, source * size)
-    return np.clip(overlap, 0, None).astype(np.float32)
 
 
 def shrink(bits: np.ndarray, size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Built-in metrics: how :mod:`bench.measure` reads adapted samples.
+"""Fidelity, diversity, known modes and memorisation: how :mod:`bench.measure` reads adapted samples.
 
 Fidelity and diversity are measured against the held-out query, never against the support: a generator that collapses onto the
 support, or memorises it, is then not rewarded, and its memorisation shows in the distance to the support.
@@ -16,7 +16,6 @@ from bench.contracts import Adapted, Kind, MetricError, Modes, Output
 from bench.measure import (
     ModeCounts,
     count_modes,
-    defined_tasks,
     energy_distance,
     expected_high_quality,
     expected_modes,
@@ -221,30 +220,6 @@ class Memorisation:
         return {"novelty": nearest_support_ratio(fake, query, support), "energy-gap": gap_T}
 
 
-class MeanSquaredError:
-    """Mean squared error of predictions at the query inputs."""
-
-    outputs: ClassVar[Mapping[str, Output]] = {"mse": Output("lower", 0.0, "mean squared error")}
-    kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
-    pooled: ClassVar[tuple[str, ...]] = ()
-    needs_modes: ClassVar[bool] = False
-    version: ClassVar[int] = 1
-
-    def measure(self, adapted: Adapted) -> dict[str, np.ndarray]:
-        """The error, (T,); NaN where a prediction is not finite.
-
-        Raises:
-            MetricError: there are no targets, or predictions of another shape.
-        """
-        if adapted.targets is None or adapted.targets.shape != adapted.fake.shape:
-            targets = None if adapted.targets is None else adapted.targets.shape
-            raise MetricError(f"mse needs one target a prediction, got targets {targets} for predictions {adapted.fake.shape}")
-        defined_T = defined_tasks(adapted.fake)
-        mask = defined_T.reshape(-1, *(1,) * (adapted.fake.ndim - 1))
-        error = np.where(mask, adapted.fake, 0.0).astype(np.float64) - adapted.targets
-        return {"mse": np.where(defined_T, np.square(error).mean(axis=tuple(range(1, error.ndim))), np.nan)}
-
-
 def _undefined(adapted: Adapted) -> np.ndarray:
     return np.full(adapted.fake_features.shape[0], np.nan)
 
@@ -254,17 +229,3 @@ def _count(adapted: Adapted) -> ModeCounts:
     if modes is None:
         raise MetricError("modes and high-quality need tasks with known modes; leave them out, or name a task distribution with modes")
     return count_modes(adapted.fake, pad_centres([mode.centres for mode in modes]), np.array([mode.scale for mode in modes]))
-
-
-METRICS = {
-    "energy": Energy,
-    "kid": Kid,
-    "fid": Fid,
-    "recall": Recall,
-    "coverage": Coverage,
-    "vendi": Vendi,
-    "modes": KnownModes,
-    "high-quality": HighQuality,
-    "memorisation": Memorisation,
-    "mse": MeanSquaredError,
-}

@@ -1,4 +1,4 @@
-"""Augmentations: more tasks than there are, or more support than there is."""
+"""Augmentations of tasks: more tasks than there are, or more support than there is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from bench.contracts import ContractError, Kind, Tree, tree_map
+from bench_builtin.augmentations.chance import integers, rotation, symmetric_beta
+from bench_builtin.augmentations.transforms import moved
 
 if TYPE_CHECKING:
     from bench.contracts import Draws
@@ -88,16 +89,10 @@ class SupportAugmentation:
 
     def augment_support(self, batch: Tree, draws: Draws) -> Tree:
         x_SCHW = batch["x"]
-        n, _, height, width = x_SCHW.shape
-        moved = integers(draws, "shift", 2 * self.shift + 1, (n, 2)).to(x_SCHW) - self.shift
+        n = len(x_SCHW)
+        by = integers(draws, "shift", 2 * self.shift + 1, (n, 2)).to(x_SCHW) - self.shift
         angle = (2 * draws.uniform("turn", (n,)) - 1) * math.radians(self.degrees)
-        size = x_SCHW.new_tensor([width, height])
-        rows, columns = (torch.arange(side, device=x_SCHW.device, dtype=x_SCHW.dtype) - (side - 1) / 2 for side in (height, width))
-        down, right = (grid.expand(n, height, width) for grid in torch.meshgrid(rows, columns, indexing="ij"))
-        cos, sin = (one[:, None, None] for one in (angle.cos(), angle.sin()))
-        seen_from = torch.stack([cos * right - sin * down, sin * right + cos * down], -1) - moved[:, None, None]
-        x_SCHW = grid_sample(x_SCHW, 2 * seen_from / size, mode="bilinear", padding_mode="border", align_corners=False)
-        return {**batch, "x": x_SCHW}
+        return {**batch, "x": moved(x_SCHW, by, angle)}
 
 
 class MetaMix:
@@ -125,26 +120,3 @@ class MetaMix:
         partner = integers(draws, "partner", len(support["x"]), (len(query["x"]),))
         mixed = tree_map(lambda q, s: share * q + (1 - share) * s.index_select(0, partner), query, support)
         return {**episode, "query": mixed}
-
-
-def integers(draws: Draws, name: str, below: int, shape: tuple[int, ...]) -> Tensor:
-    """Uniform integers in [0, below)."""
-    return (draws.uniform(name, shape) * below).long().clamp(max=below - 1)  # a uniform number may round to 1
-
-
-def rotation(draws: Draws, features: int) -> Tensor:
-    """A rotation of R^F, uniformly distributed: Q of the QR decomposition of a Gaussian matrix (Mezzadri, 2007, section 5)."""
-    q, r = torch.linalg.qr(draws.normal("rotation", (features, features)))
-    q = q * torch.diagonal(r).sign()
-    proper = torch.cat([torch.linalg.det(q).sign()[None], q.new_ones(features - 1)])
-    return q * proper
-
-
-def symmetric_beta(draws: Draws, concentration: float) -> Tensor:
-    """A scalar from Beta(a, a) for 2a = 1, 2, ...: G / (G + G') with G, G' ~ Gamma(a), each half a sum of 2a squared normals."""
-    terms = round(2 * concentration)
-    squares = draws.normal("beta", (2, terms)).square().sum(1)
-    return squares[0] / squares.sum()
-
-
-AUGMENTATIONS = {"task-augmentation": TaskAugmentation, "support-augmentation": SupportAugmentation, "metamix": MetaMix}

@@ -1,0 +1,90 @@
+"""Suites of games other than an unlabelled GAN, from file to report: every cell has an outcome, and every figure is of what it shows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench
+from bench.cli import main
+from bench.errors import ExitCode
+from bench.frame import ledger_frame
+
+SUITES = Path(__file__).parent / "suites"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """{suite: results folder}, run when they are asked for."""
+    folders = {}
+
+    def of(name):
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name) / "results"
+            code = main(["run", str(SUITES / f"{name}.yaml"), "--output", str(folders[name]), "--executor", "inline", "--device", "cpu"])
+            assert code == ExitCode.OK
+        return folders[name]
+
+    return of
+
+
+def reasons(folder):
+    ledger = ledger_frame(folder)
+    return {(row.task_distribution, row.meta_learner): row.reason for row in ledger.itertuples() if row.status == "skipped"}
+
+
+def measured(folder):
+    frame = bench.load_results(folder)
+    return frame[frame["split"] == "meta-test"]
+
+
+def test_a_vae_is_measured_like_any_generator_and_refuses_labels(results):
+    folder = results("vae")
+    assert set(reasons(folder).values()) == {"vae has no use for the labels of n-way"}
+    frame = measured(folder)
+    assert set(frame["metric"].unique()) == {"energy", "inception-score"}
+    assert set(frame["arm"].unique()) == {"scratch", "finetune", "maml"}
+    assert np.isfinite(frame["value"]).all()
+    assert frame.loc[frame["metric"] == "inception-score", "value"].between(1, 2).all()
+    assert [path.name for path in (folder / "report").glob("samples-maml-*.png")] == ["samples-maml-digits.png"]
+
+
+def test_a_classifier_is_measured_by_its_predictions(results):
+    folder = results("classifier")
+    found = reasons(folder)
+    assert {reason.split(";")[0] for (where, _), reason in found.items() if where == "digits"} == {
+        "classifier needs tasks of several classes, and digits has no labels"
+    }
+    assert found["digits-2-way", "memorise"] == "memorise draws samples, and the game classifier is about predictions"
+    frame = measured(folder)
+    assert set(frame["metric"].unique()) == {"accuracy"}
+    assert set(frame["arm"].unique()) == {"scratch", "maml", "maml (shuffled tasks)"}
+    assert (frame["value"] * 10).round(6).isin(range(11)).all()  # five queries of each of two classes
+    assert set(frame["ceiling"]) == {0.5}
+    assert set(frame["n_real"]) == {10}
+    text = (folder / "report" / "report.md").read_text()
+    assert "query accuracy" in text
+    assert "higher is better" in text
+    assert not list((folder / "report").glob("samples-*.png"))  # predictions are no pictures
+
+
+def test_fewer_shots_of_a_labelled_task_are_judged_on_the_same_query(results):
+    frame = measured(results("classifier"))
+    tasks = frame.groupby("shots", observed=True)["task_id"].agg(set)
+    assert tasks[1] == tasks[4] == {f"2-way-{task}" for task in range(4)}
+
+
+def test_a_conditional_gan_and_samplers_are_judged_by_their_use(results):
+    frame = measured(results("conditional"))
+    assert set(ledger_frame(results("conditional"))["status"]) == {"ok"}
+    values = frame.pivot_table(index=["arm", "adaptation_step", "task_id"], columns="metric", values="value", observed=True)
+    assert np.allclose(values["gain-over-none"], values["accuracy-generated"] - values["accuracy-none"])
+    assert values[["accuracy-none", "accuracy-classical", "accuracy-generated"]].stack().between(0, 1).all()
+    none = values["accuracy-none"].unstack("arm")  # the support is everyone's
+    assert (none.nunique(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize("name", ["vae", "classifier", "conditional"])
+def test_reports_can_be_made_again(results, name, capsys):
+    assert main(["report", str(results(name))]) == ExitCode.OK
+    assert "Traceback" not in capsys.readouterr().err
