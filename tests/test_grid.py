@@ -176,6 +176,7 @@ def test_cells_that_differ_in_labels_only_are_refused(cells):
     ("changes", "reasons"),
     [
         ({"networks": ["dcgan"]}, {"dcgan takes samples of kind image, but gaussian-rings has points"}),
+        ({"networks": [{"pac": {"network": "dcgan"}}]}, {"dcgan takes samples of kind image, but gaussian-rings has points"}),
         ({"feature_extractor": "pixels"}, {"pixels takes samples of kind image, but gaussian-rings has points"}),
         (
             {"task_distributions": ["sinusoids"], "metrics": ["mse"], "primary": REGRESSION["primary"]},

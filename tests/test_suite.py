@@ -276,7 +276,7 @@ def test_a_suite_cannot_be_changed(load):
         ("protocol", "{adaptation_steps: {test: [1, 0]}}", "protocol.adaptation_steps.test: must ascend without repetition (value [1, 0])"),
         ("protocol", "{adaptation_steps: {test: [1, 1]}}", "protocol.adaptation_steps.test: must ascend without repetition (value [1, 1])"),
         ("protocol", "{adaptation_steps: {test: []}}", "protocol.adaptation_steps.test: must have at least 1 values"),
-        ("protocol", "3", "protocol: must be a mapping with shots, query"),
+        ("protocol", "3", "protocol: must be a mapping with shots, train_shots, query"),
         ("budget", "{}", "budget: needs exactly one of gradient_evaluations and outer_steps (value {})"),
         ("budget", "{outer_steps: 1, gradient_evaluations: 1}", "budget: needs exactly one of gradient_evaluations and outer_steps"),
         ("budget", "{outer_steps: -1}", "budget.outer_steps: must be >= 1 (value -1)"),

@@ -13,9 +13,10 @@ import pandas as pd
 from bench.report.blocks import Cell, Table
 from bench.report.estimates import Contrast, Estimates
 from bench.report.study import Arm, Slice, Study
-from bench.report.text import decimals_for, interval, number
+from bench.report.text import decimals_for, interval, number, slug
 from bench.report.tuning import configurations_per_arm
 from bench.stats import replication_warning
+from bench.suite.model import Suite
 
 NO_CONTROL = "No shuffled-tasks control was run for {arm}, so the gain may not be learning to adapt."
 DEFAULTS = "Nothing was tuned in this suite: settings are its own, or untuned defaults."
@@ -95,6 +96,43 @@ def answer_table(study: Study, found: list[Answer]) -> Table:
             "Two-way intervals: for new replicates and new tasks alike. The comparison was declared before the run.",
             *([_multiplicity(len(rows))] if len(rows) > 1 else []),
         ),
+    )
+
+
+def changes_tables(estimates: Estimates) -> list[Table]:
+    """Every arm against the first one, where the suite's design changes one thing at a time; one table per slice, none otherwise."""
+    study = estimates.study
+    if study.suite.get("design", "full") == "full":
+        return []
+    base = Suite.from_dict(dict(study.suite)).arms()[0]
+    return [_changes(estimates, slice_, base) for slice_ in study.slices if any(arm.name == base for arm in study.arms_of(slice_))]
+
+
+def _changes(estimates: Estimates, slice_: Slice, base: str) -> Table:
+    study = estimates.study
+    metric, step = str(study.primary["metric"]), int(study.primary["adaptation_step"])
+    rows, data = [], []
+    for arm in study.arms_of(slice_):
+        level = estimates.at(slice_, arm.name, metric, step)
+        contrast = None if arm.name == base else estimates.contrast(slice_, (arm.name, base), metric, step)
+        verdict = "" if contrast is None else _verdict(contrast, "this change", "the plain arm")
+        rows.append(
+            (
+                Cell(arm.name, numeric=False),
+                Cell(interval(level.value, level.low, level.high)),
+                Cell("" if contrast is None else interval(contrast.value, contrast.low, contrast.high)),
+                Cell(verdict, numeric=False),
+            )
+        )
+        difference = {} if contrast is None else {"difference": contrast.value, "difference_low": contrast.low, "difference_high": contrast.high}
+        data.append({"arm": arm.name, "value": level.value, "low": level.low, "high": level.high, **difference, "verdict": verdict})
+    return Table(
+        key=f"changes-{slug(slice_.label)}",
+        caption=f"Each change against {base} on {slice_.label}: {study.label(metric)} at adaptation step {step} ({study.better(metric)} is better)",
+        columns=("arm", "estimate [95 %]", f"difference to {base} [95 %]", "verdict"),
+        rows=tuple(rows),
+        data=pd.DataFrame(data),
+        notes=(f"Two-way intervals. {_multiplicity(len(rows) - 1)}",) if len(rows) > 2 else ("Two-way intervals.",),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from bench.measure import expected_coverage
-from bench.report.answer import answer_table, answers, settings_sentence
+from bench.report.answer import answer_table, answers, changes_tables, settings_sentence
 from bench.report.blocks import Block, Gallery, Paragraph, Section, Table, pairs_table, text_row
 from bench.report.curves import adaptation_curve, training_curve, training_metrics
 from bench.report.estimates import POOLED, Estimates
@@ -95,7 +95,7 @@ def _answer(estimates: Estimates) -> tuple[Block, ...]:
     first, second = study.primary["compare"]
     blocks += [Paragraph(f"On {label}, no cells compare {first} with {second}.", "warning") for label in missing]
     blocks.append(Paragraph(settings_sentence(study)))
-    return (*blocks, answer_table(study, found)) if found else tuple(blocks)
+    return (*blocks, *([answer_table(study, found)] if found else []), *changes_tables(estimates))
 
 
 def _protocol(study: Study, provenance: Mapping[str, Any]) -> tuple[Block, ...]:

@@ -58,7 +58,7 @@ def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
     import yaml
 
     data = parse(text.decode("utf-8-sig")).data
-    for item in (item for key in KEYS for item in data.get(key, []) if isinstance(item, Mapping)):
+    for item in (item for key in KEYS for item in data.get(key, []) if isinstance(item, dict)):
         for name, given in item.items():
             item[name] = _mapped(name, given, registry, _last_part) if given else given
     return ANONYMISED.encode() + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=140).encode()

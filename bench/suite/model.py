@@ -322,7 +322,7 @@ class Suite(_Plain):
         names = []
         for label in (component.label for component in self.task_distributions):
             suite = self.for_distribution(label)
-            for one in suite.combinations():
+            for one in sorted(suite.combinations(), key=lambda one: suite.meta_learners.index(one.meta_learner)):
                 controls = [control for control, labels in suite.controls.items() if one.meta_learner.label in labels]
                 names += [arm_name(one.meta_learner, one.beside, control) for control in ("", *controls)]
         return tuple(dict.fromkeys(names))

@@ -49,8 +49,10 @@ class Mlp(Family):
         norm: Norm | dict[str, Norm] = "none",
         conditioning: Conditioning = "projection",
     ) -> None:
-        self.width, self.depth = _by_side("width", width), _by_side("depth", depth)
-        self.activation, self.norm = _by_side("activation", activation), _by_side("norm", norm)
+        self.width: dict[str, int] = _by_side("width", width)
+        self.depth: dict[str, int] = _by_side("depth", depth)
+        self.activation: dict[str, Activation] = _by_side("activation", activation)
+        self.norm: dict[str, Norm] = _by_side("norm", norm)
         self.latent, self.conditioning = latent, conditioning
 
     def reader(self, shape: tuple[int, ...], outputs: int) -> nn.Module:
