@@ -498,7 +498,7 @@ class PenaltyContract:
         modules = small_networks()
         with torch.no_grad():
             for weight in modules["discriminator"].parameters():
-                weight *= 3
+                weight.mul_(3)
         return SmallGan(penalties={str(number): one for number, one in enumerate(penalties)}, modules=modules)
 
     def _after_a_step(self, *penalties: Any, vectorise: bool = True) -> RecordingEngine:

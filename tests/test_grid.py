@@ -227,7 +227,9 @@ def test_third_derivatives_that_are_wrong_are_refused_at_planning(cells, registr
 
 @pytest.mark.parametrize(("players", "refused"), [(["vae"], False), (["generator"], True)])
 def test_a_rule_of_weights_acts_on_the_players_that_its_hyperparameter_names(cells, players, refused):
-    trials = cells(games=["vae"], regularisers=[[{"weight-clip": {"players": players}}]], meta_learners=["reptile"], controls={})
+    trials = cells(
+        games=["vae"], regularisers=[[{"weight-clip": {"players": players}}]], meta_learners=["finetune", "reptile"], controls={}
+    )
     assert {"acts on the generator, which the game vae has not" in trial.skip for trial in trials} == {refused}
 
 

@@ -42,7 +42,7 @@ def test_a_vae_is_measured_like_any_generator_and_refuses_labels(results):
     folder = results("vae")
     assert set(reasons(folder).values()) == {"vae has no use for the labels of n-way"}
     frame = measured(folder)
-    assert set(frame["metric"].unique()) == {"energy", "inception-score"}
+    assert set(frame["metric"].unique()) == {"energy", "energy-to-support", "inception-score"}
     assert set(frame["arm"].unique()) == {"scratch", "finetune", "maml"}
     assert np.isfinite(frame["value"]).all()
     assert frame.loc[frame["metric"] == "inception-score", "value"].between(1, 2).all()
@@ -62,6 +62,8 @@ def test_a_classifier_is_measured_by_its_predictions(results):
     assert (frame["value"] * 10).round(6).isin(range(11)).all()  # five queries of each of two classes
     assert set(frame["ceiling"]) == {0.5}
     assert set(frame["n_real"]) == {10}
+    adapted = frame[(frame["arm"] == "scratch") & (frame["shots"] == 4)].groupby("adaptation_step", observed=True)["value"].mean()
+    assert adapted[10] > adapted[0] + 0.1  # the labels that it learns from are those that it is judged by
     text = (folder / "report" / "report.md").read_text()
     assert "query accuracy" in text
     assert "higher is better" in text
