@@ -124,11 +124,12 @@ def _changes(estimates: Estimates, slice_: Slice, base: str) -> Table:
                 Cell(verdict, numeric=False),
             )
         )
-        difference = {} if contrast is None else {"difference": contrast.value, "difference_low": contrast.low, "difference_high": contrast.high}
-        data.append({"arm": arm.name, "value": level.value, "low": level.low, "high": level.high, **difference, "verdict": verdict})
+        known = {"arm": arm.name, "value": level.value, "low": level.low, "high": level.high, "verdict": verdict}
+        change = () if contrast is None else zip(("", "_low", "_high"), (contrast.value, contrast.low, contrast.high), strict=True)
+        data.append({**known, **{f"difference{part}": value for part, value in change}})
     return Table(
         key=f"changes-{slug(slice_.label)}",
-        caption=f"Each change against {base} on {slice_.label}: {study.label(metric)} at adaptation step {step} ({study.better(metric)} is better)",
+        caption=f"Each change on {slice_.label}: {study.label(metric)} at adaptation step {step} ({study.better(metric)} is better)",
         columns=("arm", "estimate [95 %]", f"difference to {base} [95 %]", "verdict"),
         rows=tuple(rows),
         data=pd.DataFrame(data),

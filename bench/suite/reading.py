@@ -54,7 +54,9 @@ class _Reading:
             if name in data and data[name] is None:
                 self.reader.complain((name,), "has no value; give one, or leave the key out")
         parts: dict[str, Any] = {
-            name: data[name] for name in ("question", "name", "description", "tuning_record", "seed", "replicates", "design") if name in data
+            name: data[name]
+            for name in ("question", "name", "description", "tuning_record", "seed", "replicates", "design")
+            if name in data
         }
         for name, model in (("primary", Primary), ("budget", Budget), ("protocol", Protocol), ("tuning", Tuning)):
             if name in data:

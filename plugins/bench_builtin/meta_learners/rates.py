@@ -54,7 +54,7 @@ class MetaSgd(QueryLearner):
 
 
 def scaled_step(lr: float, factors: Tree, params: Tree, direction: Tree) -> Tree:
-    """phi - lr * factor o direction, a factor per parameter."""
+    """Params after a step of phi - lr * factor o direction, with a factor per parameter."""
     return tree_map(lambda p, d, factor: p - lr * factor * d, params, direction, factors)
 
 
