@@ -62,7 +62,7 @@ def bench_meta_learners() -> Factories:
 
 @hookimpl
 def bench_task_distributions() -> Factories:
-    """Images, points and regression tasks; all but Omniglot need no download."""
+    """Images, points, signals and regression tasks; those of torchvision and Omniglot are read from the user's folders."""
     return TASK_DISTRIBUTIONS
 
 
