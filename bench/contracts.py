@@ -197,7 +197,8 @@ class Network(Protocol):
     and noise (B, latent) -> reconstructions, means (B, latent) and log variances (B, latent); and z (B, latent) -> samples),
     ``classifier`` (samples -> logits (B, classes)). Where ``spec.classes`` is not 0, generator and discriminator take one-hot labels
     (B, classes) as a second argument.
-    Default initialisers draw from torch's global generator, which the harness seeds. Class attribute ``mixes_samples`` is True
+    Default initialisers draw from torch's global generator, which the harness seeds. Class attribute ``roles`` lists those that it
+    builds; all of them, where it is missing. Class attribute ``mixes_samples`` is True
     where logits depend on other samples of the batch, which penalties on per-sample gradients can't have; may be missing. So may
     ``fused_norms``: the values of its hyperparameter ``norm`` that mean PyTorch's layer, batch or instance norms (their names,
     where there is no such hyperparameter), whose third derivatives such a penalty needs at second order, and which are wrong. A

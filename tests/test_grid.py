@@ -233,6 +233,16 @@ def test_a_rule_of_weights_acts_on_the_players_that_its_hyperparameter_names(cel
     assert {"acts on the generator, which the game vae has not" in trial.skip for trial in trials} == {refused}
 
 
+def test_a_rule_of_weights_that_names_no_player_is_refused(cells):
+    reasons = {trial.skip for trial in cells(regularisers=[[{"weight-clip": {"players": []}}]], controls={})}
+    assert reasons == {"weight-clip names no player, so it changes nothing"}
+
+
+def test_a_network_must_build_what_the_game_needs(cells, registry, monkeypatch):
+    monkeypatch.setitem(registry.component("networks", "mlp").attributes, "roles", ["classifier"])
+    assert {trial.skip for trial in cells()} == {"mlp builds no generator, which the game gan needs; it builds classifier"}
+
+
 def test_an_outer_regulariser_needs_an_outer_loop(cells):
     skipped = {(trial.arm, trial.skip) for trial in cells() if trial.skip}
     assert skipped == {("scratch + outer-clip", "outer-clip acts on the outer loop, which scratch has not")}

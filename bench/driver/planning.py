@@ -64,7 +64,7 @@ def make_plan(trials: Sequence[Trial], rows: Mapping[str, TrialRow], kinds: Mapp
     Args:
         trials: cells of the suite.
         rows: what has run, by trial id.
-        kinds: kind of sample by task-distribution component, for the first guess of costs.
+        kinds: kind of sample by label of the task distribution, for the first guess of costs.
     """
     history = _history(rows)
     missing = [trial for trial in trials if not trial.skip and _is_missing(rows.get(trial.trial_id))]
@@ -77,7 +77,7 @@ def make_plan(trials: Sequence[Trial], rows: Mapping[str, TrialRow], kinds: Mapp
         if lane is not None:
             seconds[trial.trial_id] = lane.seconds if trains_itself else lane.evaluation_seconds
         else:
-            seconds[trial.trial_id] = _guess(trial, kinds[trial.task_distribution.name], trains_itself=trains_itself)
+            seconds[trial.trial_id] = _guess(trial, kinds[trial.task_distribution.label], trains_itself=trains_itself)
         trainings |= {training} - {""}
     cells = [trial for trial in trials if not trial.skip]
     rows_per_cell = sum(t.protocol["tasks"]["meta_test"] * len(t.protocol["adaptation_steps"]["test"]) * 10 for t in cells)

@@ -71,7 +71,7 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
         trials = select(trials, options.select)
     results = options.output or Path("results") / suite.name
     _check_folder(results, suite.name)
-    kinds = {c.name: registry.kind(c.name, c.parameters) for c in suite.task_distributions}
+    kinds = {c.label: registry.kind(c.name, c.parameters) for c in suite.task_distributions}
     return Planned(suite, registry, make_plan(trials, known_rows(results), kinds), results, whole=not options.select)
 
 

@@ -177,6 +177,7 @@ class Engine:
                 losses, state = self._losses(meta, {**params, ahead.opponent: opponent}, batch, state, draws.at(k), (ahead.opponent,))
                 own = [leaf for _, leaf in leaves(opponent)]
                 grads = torch.autograd.grad(losses[ahead.opponent].sum(), own, create_graph=True, materialize_grads=True)
+                self._charge(grads, len(draws.key))
                 opponent = tree_map(lambda leaf, grad: leaf - ahead.lr * grad, opponent, rebuild(opponent, iter(grads)))
         return {**params, ahead.opponent: opponent}
 

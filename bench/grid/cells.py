@@ -307,6 +307,13 @@ def _misfit(trial: Trial, registry: Registry) -> str:
     if reason := _mislabelled(trial, registry):
         return reason
     players = registry.component("games", trial.game.name).attributes.get("roles", {})
+    network = registry.component("networks", trial.network.name)
+    for one in (network, *registry.nested(network, trial.network.parameters)):
+        missing = [role for role in players.values() if role not in one.attributes.get("roles", (role,))]
+        if missing:
+            return (
+                f"{one.name} builds no {missing[0]}, which the game {trial.game.name} needs; it builds {', '.join(one.attributes['roles'])}"
+            )
     learner = registry.component("meta_learners", trial.meta_learner.name).attributes
     if kind not in learner.get("kinds", (kind,)):
         drawn = ", ".join(learner["kinds"])
@@ -327,6 +334,8 @@ def _misfit(trial: Trial, registry: Registry) -> str:
         strange = [player for player in acted_on if player not in players]
         if about.get("acts_on") == "player" and strange:
             return f"{component.name} acts on the {strange[0]}, which the game {trial.game.name} has not"
+        if about.get("acts_on") == "player" and not acted_on:
+            return f"{component.name} names no player, so it changes nothing"
         if about.get("uses_input_gradient") and (obstacle := _without_slope(trial, registry)):
             return f"{component.name} needs the gradient of each sample's logit, {obstacle}"
     for component in trial.augmentations:

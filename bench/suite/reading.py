@@ -212,6 +212,7 @@ def _in_words(error: Any, known: tuple[str, ...]) -> str:
         "int_from_float": "must be an integer",
         "string_type": "must be text",
         "string_too_short": "must not be empty",
+        "literal_error": f"must be {context.get('expected')}",
         "string_pattern_mismatch": "must be letters, digits, '-', '_' and '.', because it names a folder",
         "tuple_type": "must be a list",
         "too_short": f"must have at least {context.get('min_length')} values",

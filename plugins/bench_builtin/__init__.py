@@ -32,13 +32,13 @@ def bench_networks() -> Factories:
 
 @hookimpl
 def bench_gan_losses() -> Factories:
-    """The five losses that the literature compares most."""
+    """The five losses that the literature compares most, and two relativistic ones."""
     return GAN_LOSSES
 
 
 @hookimpl
 def bench_regularisers() -> Factories:
-    """Penalties on the discriminator; decay, clipping, noise and fairness in the outer loop."""
+    """Penalties on players and their weights; decay, clipping, noise and fairness in the outer loop."""
     return REGULARISERS
 
 
@@ -56,7 +56,7 @@ def bench_inner_optimisers() -> Factories:
 
 @hookimpl
 def bench_meta_learners() -> Factories:
-    """MAML and Reptile, and the baselines they must beat."""
+    """Learned starts, steps, contexts and networks, and the baselines they must beat."""
     return META_LEARNERS
 
 

@@ -112,10 +112,14 @@ def test_a_bernoulli_likelihood_maps_the_range_to_probabilities():
 
     def loss(value):
         game = bound(Vae(likelihood="bernoulli"), network=Constant(value), spec=spec)
-        return game.losses(weights_of(game), {"x": x}, ("vae",), {}, small_draws().of(torch.tensor(0)))[0]["vae"].item()
+        weights = weights_of(game)
+        loss = game.losses(weights, {"x": x}, ("vae",), {}, small_draws().of(torch.tensor(0)))[0]["vae"]
+        return loss.item(), torch.autograd.grad(loss, weights["vae"]["value"])[0].item()
 
-    assert loss(0.5) == pytest.approx(-3 * math.log(0.75) - math.log(0.25), rel=1e-12)
-    assert loss(1.0) == pytest.approx(-math.log(MARGIN), rel=1e-5)  # wrong and certain, yet finite
+    assert loss(0.5)[0] == pytest.approx(-3 * math.log(0.75) - math.log(0.25), rel=1e-5)
+    value, slope = loss(1.0)  # a pixel is certain and wrong: finite, and with a way back
+    assert value == pytest.approx(-math.log(MARGIN), rel=1e-5)
+    assert slope > 1e5
 
 
 @pytest.mark.parametrize("spec", [POINTS, None])

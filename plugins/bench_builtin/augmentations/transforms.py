@@ -32,10 +32,20 @@ def shifted(x_NCHW: Tensor, share: float, draws: Draws) -> Tensor:
     """Images moved by whole pixels, uniformly up to ``share`` of each side either way (rounded), the border repeated outside."""
     n, _, height, width = x_NCHW.shape
     right, down = (
-        integers(draws, name, 2 * most + 1, (n,)).to(x_NCHW) - most
+        integers(draws, name, 2 * most + 1, (n,)) - most
         for name, most in (("right", int(share * width + 0.5)), ("down", int(share * height + 0.5)))
     )
-    return moved(x_NCHW, torch.stack([right, down], -1), torch.zeros_like(right))
+    return _chosen(height, down, x_NCHW) @ x_NCHW @ _chosen(width, right, x_NCHW).mT
+
+
+def _chosen(side: int, by_N: Tensor, like: Tensor) -> Tensor:
+    """(N, 1, side, side) of zeros and ones: row i takes the pixel i - by, or the border.
+
+    A product with it is exact, and deterministic on every device, as the derivative of an interpolation is not.
+    """
+    places = torch.arange(side, device=like.device)
+    taken_NS = (places - by_N[:, None]).clamp(0, side - 1)
+    return (taken_NS[:, None, :, None] == places).to(like)
 
 
 def flipped(x_NCHW: Tensor, draws: Draws) -> Tensor:

@@ -50,7 +50,7 @@ class DiffAugment:
 
 
 class Ada:
-    """As :class:`DiffAugment`, each transform of each image with probability p, which grows while the discriminator overfits.
+    """DiffAugment's transforms, each on each image with probability p, which grows while the discriminator overfits.
 
     After every judgement p <- clamp(p + step * sign(mean_b sign(D(real_b)) - target), 0, 1), from p = 0: mean sign D(real) is 1 where
     all reals are told for sure, 0 where the discriminator guesses. p goes on over adaptation steps and outer steps (the mean over

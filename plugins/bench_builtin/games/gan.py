@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
-from bench.contracts import Kind, Lookahead, Parts, Play, Tree, cycled
+from bench.contracts import ContractError, Kind, Lookahead, Parts, Play, Tree, cycled
 
 if TYPE_CHECKING:
     from bench.contracts import Draws
@@ -48,6 +48,8 @@ class Gan:
         unroll: Annotated[int, Field(ge=0)] = 0,
         unroll_lr: Annotated[float, Field(gt=0)] = 0.01,
     ) -> None:
+        if order == "simultaneous" and n_critic != 1:
+            raise ContractError(f"gan: n_critic ({n_critic}) counts moves of alternating play; leave it out, or set order: alternating")
         self.fakes, self.noise = fakes, noise
         simultaneous = order == "simultaneous"
         self.schedule = (self.players,) if simultaneous else (*[("discriminator",)] * n_critic, ("generator",))

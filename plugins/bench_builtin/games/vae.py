@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -31,7 +31,8 @@ class Vae:
     Args:
         beta: weight of the KL divergence.
         likelihood: p(x | z). ``gaussian``: N(reconstruction, scale^2 I). ``bernoulli``, of samples with a range, mapped to [0, 1]: the
-            cross-entropy, as usual for images in grey; only of black and white is it a likelihood.
+            cross-entropy, as usual for images in grey; only of black and white is it a likelihood. Probabilities are squeezed into
+            [1e-6, 1 - 1e-6], so that a certain and wrong pixel keeps a gradient.
         scale: standard deviation, in units of the samples; ``gaussian`` only.
     """
 
@@ -87,12 +88,13 @@ class BoundVae:
     def _surprise(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """-log p of each dimension, in nats."""
         if self.rules.likelihood == "bernoulli":
-            share, p = (x - self.low) / self.reach, ((reconstruction - self.low) / self.reach).clamp(MARGIN, 1 - MARGIN)
+            share, p = ((samples - self.low) / self.reach for samples in (x, reconstruction))
+            p = MARGIN + (1 - 2 * MARGIN) * p
             return -(share * p.log() + (1 - share) * (1 - p).log())
         scale = self.rules.scale
         return 0.5 * ((x - reconstruction) / scale).square() + math.log(scale) + 0.5 * math.log(2 * math.pi)
 
-    def _run(self, weights: Weights, *inputs: Tensor) -> Tensor:
+    def _run(self, weights: Weights, *inputs: Tensor) -> Any:
         return functional_call(self.modules["vae"], dict(weights["vae"]), inputs)
 
 

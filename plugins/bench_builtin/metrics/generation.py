@@ -8,9 +8,10 @@ Shape suffixes: T tasks, F features.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from bench.contracts import Adapted, Kind, MetricError, Modes, Output
 from bench.measure import (
@@ -106,7 +107,7 @@ class Recall:
     needs_modes: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
-    def __init__(self, *, neighbours: int = 3) -> None:
+    def __init__(self, *, neighbours: Annotated[int, Field(ge=1)] = 3) -> None:
         self.neighbours = neighbours
 
     def measure(self, adapted: Adapted) -> dict[str, np.ndarray]:
@@ -131,7 +132,7 @@ class Coverage:
     needs_modes: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
-    def __init__(self, *, neighbours: int = 3) -> None:
+    def __init__(self, *, neighbours: Annotated[int, Field(ge=1)] = 3) -> None:
         self.neighbours = neighbours
 
     def measure(self, adapted: Adapted) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ class Conv4:
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ("image",)
+    roles: ClassVar[tuple[str, ...]] = ("classifier",)
 
     def __init__(self, *, width: Positive = 32, norm: Norm = "group") -> None:
         self.width, self.norm = width, norm

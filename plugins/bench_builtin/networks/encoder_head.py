@@ -26,6 +26,7 @@ class EncoderHead:
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
+    roles: ClassVar[tuple[str, ...]] = ("model",)
 
     def __init__(self, *, encoder: tuple[Positive, ...] = (100, 5), head: tuple[Positive, ...] = (40, 40)) -> None:
         self.encoder, self.head = encoder, head

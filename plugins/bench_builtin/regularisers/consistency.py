@@ -49,7 +49,7 @@ class Consistency:
 
 
 class BalancedConsistency:
-    """real_weight * mean_b |D(real_b) - D(T real_b)|^2 + fake_weight * mean_b |D(fake_b) - D(T fake_b)|^2.
+    """real_weight * mean_b |D(real_b) - D(T real_b)|^2 + fake_weight * mean_b |D(fake_b) - D(T fake_b)|^2, T a random transform.
 
     T is that of :class:`Consistency`; on real samples alone it leaks into the generator.
 

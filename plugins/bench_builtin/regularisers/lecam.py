@@ -19,7 +19,11 @@ class LeCam:
 
     After every judgement a <- decay a + (1 - decay) mean D; averages start at 0, the logit of an undecided discriminator (the
     authors' are corrected for their start). They go on over adaptation steps and outer steps, a held-out task starts from where
-    meta-training has ended. The term of a step has the averages as they were before it, so they are constants of its gradient.
+    meta-training has ended. The term of a step has the averages as they were before it, so they are constants of its gradient; at
+    second order, a meta-gradient goes through them.
+
+    These are the paper's squares, on either side of the averages. The authors' code has them on one side only: it charges a real
+    logit above a_F and a fake one below a_R.
 
     Args:
         weight: of the penalty; the authors' 0.3 for BigGAN at 10 % of CIFAR, 0.01 for StyleGAN2.

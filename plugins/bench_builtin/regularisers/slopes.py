@@ -33,7 +33,7 @@ class GradientPenalty:
 
 
 class OneSidedPenalty:
-    """weight * mean_b max(0, |grad D(x_b)| - 1)^2 at the mixtures of :class:`GradientPenalty`: slopes below 1 are free.
+    """weight * mean_b max(0, |grad D(x_b)| - 1)^2 at x = eps real + (1 - eps) fake: slopes below 1 are free.
 
     Source: Petzka et al., 2018 (WGAN-LP), https://arxiv.org/abs/1709.08894: the default weight is that of the two-sided penalty.
     """
@@ -49,7 +49,10 @@ class OneSidedPenalty:
 
 
 class R1:
-    """weight / 2 * mean_b |grad D(real_b)|^2 (Mescheder et al., 2018, eq. 9)."""
+    """weight / 2 * mean_b |grad D(real_b)|^2 (Mescheder et al., 2018, eq. 9).
+
+    The paper's experiments on images have weight 10; the default is 1.
+    """
 
     players: ClassVar[tuple[str, ...]] = ("discriminator",)
     uses_input_gradient: ClassVar[bool] = True
@@ -62,7 +65,7 @@ class R1:
 
 
 class R2:
-    """weight / 2 * mean_b |grad D(fake_b)|^2 (Mescheder et al., 2018, eq. 10): :class:`R1` at the generated samples."""
+    """weight / 2 * mean_b |grad D(fake_b)|^2 (Mescheder et al., 2018, eq. 10): R1 at the generated samples."""
 
     players: ClassVar[tuple[str, ...]] = ("discriminator",)
     uses_input_gradient: ClassVar[bool] = True
@@ -79,7 +82,8 @@ class Dragan:
 
     std is one number, over all entries of the batch (divisor B F: 0 where there is one entry).
 
-    Source: Kodali et al., 2017 (DRAGAN), https://arxiv.org/abs/1705.07215: ``weight`` and ``spread`` are the authors'.
+    Source: Kodali et al., 2017 (DRAGAN), https://arxiv.org/abs/1705.07215: ``weight`` and ``spread`` are those of the authors' code,
+    which moves each sample by a random share of this, U(0, 1), of its own; the paper's text has Gaussian noise.
     """
 
     players: ClassVar[tuple[str, ...]] = ("discriminator",)

@@ -26,7 +26,7 @@ class Orthogonal:
 
     Args:
         weight: of the penalty, 1e-4 in the paper.
-        players: whose weights.
+        players: whose weights; the paper's is a penalty on the generator alone.
 
     Source: Brock et al., 2019, https://arxiv.org/abs/1809.11096, section 3, after Brock et al., 2017, https://arxiv.org/abs/1609.07093.
     """
@@ -69,8 +69,9 @@ class WeightClip:
 class SpectralNorm:
     """Networks run with W / sigma(W), sigma the largest singular value, in every linear layer and convolution.
 
-    A convolution's kernel is the matrix (outputs, inputs and places), as in the source. sigma has no second derivative where the two
-    largest singular values are equal, as after an orthogonal initialisation, and W / sigma no value where W = 0.
+    A convolution's kernel is the matrix (outputs, inputs and places), as in the source. W / sigma has no value where W = 0, and the
+    exact sigma no second derivative where two singular values are equal, be it small ones or zeros: PyTorch gives NaN there, as at
+    second order after an orthogonal initialisation or in a matrix that is short of its full rank by two.
 
     Args:
         exact: True takes sigma from a singular value decomposition, whose derivatives are right at any order. False takes it from

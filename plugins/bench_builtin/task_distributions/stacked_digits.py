@@ -1,4 +1,4 @@
-"""Three handwritten digits in the channels of one image: many modes that can be counted, after Stacked MNIST.
+"""Three handwritten digits in the channels of one image, after Stacked MNIST: a few modes a task, among a thousand.
 
 Sources: Metz et al., 2017, section 3.3.1 (Stacked MNIST), https://arxiv.org/abs/1611.02163; digits as in
 :mod:`bench_builtin.task_distributions.digits`. Shape suffixes: N samples, H and W rows and columns.
