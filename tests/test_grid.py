@@ -287,6 +287,8 @@ def components(registry):
     for family, key in families.items():
         for name in registry.names(family):
             info = registry.component(family, name)
+            if info.attributes.get("needs_labels") or info.attributes.get("needs_predictions"):
+                continue  # the suite's tasks have no labels, and its game predicts nothing
             for hyperparameter in info.schema["properties"]:
                 if hyperparameter not in info.attributes.get("locations", ()):
                     yield family, key, name, hyperparameter

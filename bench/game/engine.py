@@ -179,6 +179,7 @@ class Engine:
                 grads = torch.autograd.grad(losses[ahead.opponent].sum(), own, create_graph=True, materialize_grads=True)
                 self._charge(grads, len(draws.key))
                 opponent = tree_map(lambda leaf, grad: leaf - ahead.lr * grad, opponent, rebuild(opponent, iter(grads)))
+                opponent = self._regularised.projected(ahead.opponent, opponent)
         return {**params, ahead.opponent: opponent}
 
     def _losses(

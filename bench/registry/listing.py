@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bench.errors import UsageError, did_you_mean
@@ -24,7 +25,7 @@ def plugins_text(registry: Registry) -> str:
             width = max(len(name) for name in names)
             for name in names:
                 info = registry.component(family, name)
-                lines.append(f"  {name:<{width}}  {info.doc.splitlines()[0] if info.doc else ''}  [{info.plugin}]")
+                lines.append(f"  {name:<{width}}  {_plain(info.doc)}  [{info.plugin}]")
     lines.append("plugins:")
     for plugin in registry.plugins:
         lines.append(
@@ -32,6 +33,12 @@ def plugins_text(registry: Registry) -> str:
         )
         lines += [f"    {family} {name}: {reason}" for (family, name), reason in plugin.broken.items()]
     return "\n".join(lines)
+
+
+def _plain(doc: str) -> str:
+    """The first line of a docstring without its markup: ``:class:`~a.B``` reads B."""
+    first = doc.splitlines()[0] if doc else ""
+    return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", first).replace("``", "")
 
 
 def info_json(registry: Registry, name: str) -> dict[str, Any]:

@@ -184,10 +184,16 @@ class Registry:
             return ""
         key = json.dumps([name, parameters], sort_keys=True)
         if key not in self._data:  # asked for by every trial, and data do not change while a command runs
-            usable = [plugin.name for plugin in self.plugins if plugin.status == "ok"]
-            makers = {self._plugin_of(one).content_hash for one in (info, *self.nested(info, parameters))}
-            self._data[key] = data_fingerprint(" ".join(sorted(makers)), name, parameters, plugins=usable)
+            self._data[key] = data_fingerprint(self._makers(info, parameters), name, parameters, plugins=self._usable)
         return self._data[key]
+
+    def _makers(self, info: ComponentInfo, parameters: Mapping[str, Any]) -> str:
+        """Content hashes of the plugins behind a component and those that its hyperparameters name."""
+        return " ".join(sorted({self._plugin_of(one).content_hash for one in (info, *self.nested(info, parameters))}))
+
+    @property
+    def _usable(self) -> list[str]:
+        return [plugin.name for plugin in self.plugins if plugin.status == "ok"]
 
     def nested(self, info: ComponentInfo, values: Mapping[str, Any]) -> Iterator[ComponentInfo]:
         """Components that hyperparameters with these values name (an inner optimiser, say), at any depth."""
@@ -204,8 +210,8 @@ class Registry:
         """
         key = json.dumps([name, parameters], sort_keys=True)
         if key not in self._specs:
-            usable = [plugin.name for plugin in self.plugins if plugin.status == "ok"]
-            self._specs[key] = sample_spec(name, parameters, plugins=usable)
+            made = self._makers(self.component("task_distributions", name), parameters)
+            self._specs[key] = sample_spec(made, name, parameters, plugins=self._usable)
         return self._specs[key]
 
     def kind(self, name: str, parameters: Mapping[str, Any]) -> str:

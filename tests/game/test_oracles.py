@@ -280,6 +280,19 @@ def test_unrolled_meta_gradient_equals_differences():
     assert meta_gradient_error(Maml(order=2, inner_lr=0.05, inner_optimiser=Sgd(), steps=2), game) < 1e-6
 
 
+def test_unrolling_is_charged():
+    """A generator's step that foresees n discriminator steps: n gradients more, and their pull-backs."""
+    spent = []
+    for steps in (0, 3):
+        game = gan({"generator": DiracGenerator(), "discriminator": DiracCritic()}, Wasserstein(), unroll=steps)
+        learner = Maml(order=1, inner_optimiser=Sgd())
+        engine, meta = Engine(game, learner), learner.init(torch.Generator(), game)
+        episodes = {part: {"x": torch.full((2, 3, 1), TRUTH, dtype=torch.float64)} for part in ("support", "query")}
+        engine.rollout(meta, episodes, draws(2), steps=1, order=1)
+        spent.append(engine.gradient_evaluations)
+    assert spent == [2 * 2, 2 * (2 + 3 + 3)]
+
+
 def test_unrolling_needs_an_opponent_that_adapts():
     learner = Maml(order=1, adapts=("generator.*",), inner_optimiser=Sgd())
     with pytest.raises(ContractError, match="unrolling takes steps of the discriminator"):

@@ -5,6 +5,7 @@ import hashlib
 import pickle
 from itertools import combinations
 from math import lcm
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,10 +16,13 @@ from PIL import Image
 from scipy.io import savemat
 
 from bench.contracts import SPLITS, ContractError, DataError
+from bench.driver.run import RunOptions, prepare
 from bench.testing import TaskDistributionContract
+from bench.trial.run import run
 from bench_builtin.task_distributions import CelebA, CifarFs, Emnist, FashionMnist, ImageFolder, Kmnist, Mnist, Svhn, celeba, pictures
 from bench_builtin.task_distributions import torchvision_sets as sets
 
+SUITES = Path(__file__).parent.parent.parent / "suites"
 TEN = {Mnist: "MNIST", FashionMnist: "FashionMNIST", Kmnist: "KMNIST"}
 ALL = (CelebA, CifarFs, Emnist, FashionMnist, Kmnist, Mnist, Svhn)
 EACH = 12  # images of a class in either part
@@ -581,3 +585,31 @@ def test_larger_pictures_are_those_that_torch_interpolates(side, size):
 def test_levels_span_the_promised_range():
     assert pictures.samples(np.array([0, 255], dtype=np.uint8)).tolist() == [-1, 1]
     assert pictures.load_samples([], size=8, colour=True).shape == (0, 3, 8, 8)
+
+
+SHORTER = {
+    "replicates: 3": "replicates: 1",
+    "{gradient_evaluations: 6000, warm_start: {finetune: 2000}}": "{gradient_evaluations: 60, warm_start: {finetune: 20}}",
+    "shots: 8": "shots: 2",
+    "query: 16": "query: 2",
+    "reference: 32": "reference: 2",
+    "samples: 64": "samples: 6",
+    "{meta_val: 10, meta_test: 32}": "{meta_val: 2, meta_test: 2}",
+    "{celeba: {size: 32}}": "{celeba: {size: 8, least: 4}}",
+    "width: 32, latent: 16": "width: 4, latent: 4",
+}
+
+
+def test_the_shipped_suite_of_faces_runs_on_a_small_folder(faces, tmp_path, monkeypatch):
+    text = (SUITES / "vae-celeba.yaml").read_text()
+    for full, short in SHORTER.items():
+        assert full in text
+        text = text.replace(full, short)
+    (tmp_path / "faces.yaml").write_text(text)
+    monkeypatch.setenv("BENCH_DATA", str(faces.root))
+    planned = prepare(tmp_path / "faces.yaml", RunOptions(output=tmp_path / "out"))
+    rows = {trial.arm: run({"trial": trial.to_dict(), "results": str(tmp_path)}) for trial in planned.plan.missing}
+    assert {"scratch", "finetune", "reptile", "maml", "hypernetwork-one-shot", "hypernetwork-two-stage"} <= set(rows)
+    for row, measured in rows.values():
+        assert row["status"] in ("ok", "diverged"), row["reason"]  # after a hundredth of the budget either is an outcome
+        assert {"energy", "fid-pooled", "inception-score"} <= set(measured["metric"])
