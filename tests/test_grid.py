@@ -289,6 +289,8 @@ def components(registry):
             info = registry.component(family, name)
             if info.attributes.get("needs_labels") or info.attributes.get("needs_predictions"):
                 continue  # the suite's tasks have no labels, and its game predicts nothing
+            if family == "task_distributions" and "kind" not in info.attributes:
+                continue  # it wraps another one, and an instance would be asked for its kind
             for hyperparameter in info.schema["properties"]:
                 if hyperparameter not in info.attributes.get("locations", ()):
                     yield family, key, name, hyperparameter
