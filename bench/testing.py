@@ -55,7 +55,7 @@ class SmallGan:
 
     def losses(self, weights: Tree, batch: Tree, players: tuple[str, ...], state: Tree, draws: Draws) -> tuple[dict[str, Tensor], Tree]:
         """Losses of one task."""
-        latents = draws.normal("z", (len(batch["x"]), LATENT))
+        latents = self.latents(len(batch["x"]), draws)
 
         def generate(z: Tensor) -> Tensor:
             made: Tensor = functional_call(self.modules["generator"], dict(weights["generator"]), (z,))
@@ -82,9 +82,13 @@ class SmallGan:
                     after |= {name: own} if name in after else {}
         return values, after
 
+    def latents(self, n: int, draws: Draws) -> Tensor:
+        """Noise (n, 2) that samples are made from."""
+        return draws.normal("z", (n, LATENT))
+
     def sample(self, weights: Tree, batch: Tree, n: int, draws: Draws) -> Tensor:
         """Samples (n, 2)."""
-        samples: Tensor = functional_call(self.modules["generator"], dict(weights["generator"]), (draws.normal("z", (n, LATENT)),))
+        samples: Tensor = functional_call(self.modules["generator"], dict(weights["generator"]), (self.latents(n, draws),))
         return samples
 
 

@@ -258,7 +258,7 @@ def test_a_component_without_hyperparameters_says_so(say):
 
 def test_ranges_and_unions_are_told(say):
     _, out, _ = say("plugins", "info", "mlp")
-    assert "  width: integer >= 1, default 64" in out
+    assert "  width: integer >= 1 or object, default 64" in out
     _, out, _ = say("plugins", "info", "gan")
     assert "  fakes: integer >= 1 or null, default None" in out
 

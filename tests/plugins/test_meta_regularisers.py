@@ -222,8 +222,8 @@ def test_noise_is_new_at_every_pass_and_for_every_task(form):
     params = engine.begin(meta, batch, draws).params
 
     class SameLatents(SmallGan):
-        def sample(self, weights, batch, n, draws):
-            return super().sample(weights, batch, n, draws.of(torch.tensor(0)).fixed())
+        def latents(self, n, draws):
+            return super().latents(n, draws.of(torch.tensor(0)).fixed())
 
     engine.game = SameLatents(modules=engine.game.modules)
     losses = torch.cat([engine.losses(meta, params, batch, {}, draws.at(k))[0]["discriminator"] for k in (0, 1)])
