@@ -18,7 +18,6 @@ from bench.report.tuning import configurations_per_arm
 from bench.stats import replication_warning
 from bench.suite.model import Suite
 
-NO_CONTROL = "No shuffled-tasks control was run for {arm}, so the gain may not be learning to adapt."
 DEFAULTS = "Nothing was tuned in this suite: settings are its own, or untuned defaults."
 
 
@@ -183,7 +182,8 @@ def _sentence(estimates: Estimates, slice_: Slice, arms: tuple[Arm, Arm], contra
 def _structure(first: str, contrast: Contrast, control: Contrast | None) -> str:
     """What part of the first arm's gain needs task structure."""
     if control is None:
-        return NO_CONTROL.format(arm=first)
+        missing = f"No shuffled-tasks control was run for {first}"
+        return f"{missing}, so the gain may not be learning to adapt." if contrast.verdict > 0 else f"{missing}."
     if control.n_tasks == 0 or not control.has_interval:
         return f"The shuffled-tasks control of {first} has too few results to compare with ({control.reason})."
     shown = f"{first} − its shuffled-tasks control is {interval(control.value, control.low, control.high)}"

@@ -47,6 +47,12 @@ def test_without_a_control_the_gain_may_not_be_learning_to_adapt():
     assert "No shuffled-tasks control was run for reptile, so the gain may not be learning to adapt." in only_answer(frame(gain=1.0)).text
 
 
+def test_without_a_control_and_without_a_gain_nothing_is_said_of_a_gain():
+    text = only_answer(frame(gain=0.0)).text
+    assert "No shuffled-tasks control was run for reptile." in text
+    assert "the gain" not in text
+
+
 def test_a_control_that_gains_as_much_leaves_task_structure_undecided():
     answer = only_answer(frame(gain=1.0, control_gain=1.0, noise=0.05))
     assert answer.control.verdict == 0
