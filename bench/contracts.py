@@ -522,7 +522,12 @@ class SamplingLearner(Protocol):
 
 # ------------------------------------------------------------------ measures
 class FeatureExtractor(Protocol):
-    """Maps samples to features in which distances mean something. Class attribute ``kinds`` as for networks."""
+    """Maps samples to features in which distances mean something. Class attribute ``kinds`` as for networks.
+
+    Features come in units of order one, by one factor that is frozen with everything else. A factory may also be a function with
+    the attribute ``kinds`` that returns a plain function, samples (N, *shape) -> features (N, F): that is named by its source and
+    hyperparameters, and has no certificate.
+    """
 
     kinds: ClassVar[tuple[Kind, ...]]
 
@@ -564,6 +569,8 @@ class Adapted:
             holds its predictions, and features are predictions and targets themselves.
         support_labels, query_labels, fake_labels: one-hot (T, ., classes) of labelled tasks, None for others and for predictions.
         features: samples (T, N, ...) -> (T, N, F) as above, for samples that a metric makes itself.
+        judge: support (T, S, ...), its labels (T, S, classes) and inputs (T, N, ...) -> logits (T, N, classes) of the classifier that the
+            metric's ``judge`` names, adapted to that support; None for metrics that name none. A row of labels times w weighs w.
     """
 
     fake: np.ndarray
@@ -578,6 +585,7 @@ class Adapted:
     query_labels: np.ndarray | None = None
     fake_labels: np.ndarray | None = None
     features: Callable[[np.ndarray], np.ndarray] | None = None
+    judge: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
 class Metric(Protocol):
@@ -585,6 +593,10 @@ class Metric(Protocol):
 
     A name in ``pooled`` is one value over all tasks; the others are one value per task. Where they are True, ``needs_labels`` asks for
     labelled tasks, and ``needs_predictions`` for a game that ``predicts``, which no other metric can judge.
+
+    ``judge`` asks for a classifier that is meta-trained once on the meta-train tasks and kept beside the results: ``{"games": {name: {}},
+    "networks": {name: {...}}, "meta_learners": {name: {...}}}``, components with their hyperparameters; the metric's own hyperparameters
+    ``outer_steps`` and ``adaptation_steps`` say for how long. :attr:`Adapted.judge` is that classifier; one per suite.
     """
 
     outputs: ClassVar[Mapping[str, Output]]

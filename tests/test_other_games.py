@@ -82,8 +82,16 @@ def test_a_conditional_gan_and_samplers_are_judged_by_their_use(results):
     values = frame.pivot_table(index=["arm", "adaptation_step", "task_id"], columns="metric", values="value", observed=True)
     assert np.allclose(values["gain-over-none"], values["accuracy-generated"] - values["accuracy-none"])
     assert values[["accuracy-none", "accuracy-classical", "accuracy-generated"]].stack().between(0, 1).all()
-    none = values["accuracy-none"].unstack("arm")  # the support is everyone's
-    assert (none.nunique(axis=1) == 1).all()
+    for name in ("accuracy-none", "cnn-accuracy-none", "cnn-accuracy-classical"):
+        without = values[name].unstack("arm")  # the support is everyone's, and so is the classifier
+        assert (without.nunique(axis=1) == 1).all()
+    assert values["cnn-accuracy-generated"].between(0, 1).all()
+
+
+def test_cells_share_one_classifier_that_is_trained_once(results):
+    folder = results("conditional")
+    (judge,) = (folder / "artefacts").glob("judge-*.safetensors")
+    assert judge.stat().st_mtime_ns < min(path.stat().st_mtime_ns for path in (folder / "trials").glob("*/samples.npz"))
 
 
 @pytest.mark.parametrize("name", ["vae", "classifier", "conditional"])

@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from bench.errors import SuiteError
+from bench.grid.judging import judge_trial
 from bench.grid.tuning import configurations
 from bench.registry.registry import Registry
 from bench.suite.components import set_label
@@ -33,13 +34,14 @@ class Transfer:
 
     Attributes:
         metrics: those that are defined there.
-        features_key: names its feature extractor: what is measured by does not depend on what was trained on.
+        features_key, judge_key: as of the trial: what is measured by does not depend on what was trained on.
         training_key: names the meta-training, which cells that differ in nothing but this share.
     """
 
     task_distribution: Component
     metrics: tuple[Component, ...]
     features_key: str = ""
+    judge_key: str = ""
     training_key: str = ""
 
 
@@ -56,6 +58,7 @@ class Trial:
         transfer: where it is measured; None for meta-test tasks of its own task distribution.
         warm_key: names the joint phase that this cell shares with others; empty where it has none.
         features_key: names the feature extractor that this cell shares with others.
+        judge_key: names the classifier that its metrics judge samples with, see :mod:`bench.grid.judging`; empty where none does.
         trial_id, lineage_id: content hashes with and without the budget.
     """
 
@@ -84,6 +87,7 @@ class Trial:
     tuning: tuple[str, ...] | None = None
     warm_key: str = ""
     features_key: str = ""
+    judge_key: str = ""
     trial_id: str = ""
     lineage_id: str = ""
 
@@ -96,8 +100,9 @@ class Trial:
     @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the artefacts that it shares with other cells."""
-        elsewhere = (self.transfer.features_key, self.transfer.training_key) if self.transfer else ()
-        return tuple(dict.fromkeys(key for key in (self.features_key, self.warm_key, *elsewhere) if key))
+        there = self.transfer
+        elsewhere = (there.features_key, there.judge_key, there.training_key) if there else ()
+        return tuple(dict.fromkeys(key for key in (self.features_key, self.judge_key, self.warm_key, *elsewhere) if key))
 
     @property
     def tunes(self) -> bool:
@@ -442,6 +447,10 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     def features(distribution: Component) -> str:
         return "features-" + _hash([of(trial.feature_extractor), of(distribution), {**ground, "data": data(distribution)}])
 
+    def judged(place: Trial | Transfer) -> str:
+        judge = judge_trial(trial, place, registry)
+        return f"judge-{_identified(judge, registry).trial_id}" if judge else ""
+
     # Constants of the machine and of the harness: what else can change a number.
     ground = {
         "bench": registry.numeric_hash,
@@ -461,6 +470,7 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     }
     penalties = [c for c in trial.regularisers if registry.component("regularisers", c.name).attributes.get("acts_on") == "player"]
     features_key = features(trial.task_distribution)
+    judge_key = judged(trial)
     warm_key = ""
     warm = trial.budget["warm_start"]
     if warm is not None:
@@ -476,6 +486,7 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
         "control": trial.control,
         "metrics": _unordered(trial.metrics, of),
         "features": features_key,
+        "judge": judge_key,
         "protocol": dict(trial.protocol),
         "primary": [trial.primary_metric, trial.primary_step],
         "warm": warm_key,
@@ -483,12 +494,13 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     }
     # The ids of the tuning trials stand for everything that can change what they choose.
     amount = {"axis": trial.budget["axis"], "amount": trial.budget["amount"], "tuning": trial.tuning}
-    identified = replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), warm_key=warm_key, features_key=features_key)
+    keys = {"warm_key": warm_key, "features_key": features_key, "judge_key": judge_key}
+    identified = replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), **keys)
     if trial.transfer is None:
         return identified
     elsewhere = trial.transfer.task_distribution
     training_key = "training-" + identified.trial_id  # the cell without a transfer; measured on its own distribution, it is that cell
-    transfer = replace(trial.transfer, features_key=features(elsewhere), training_key=training_key)
+    transfer = replace(trial.transfer, features_key=features(elsewhere), judge_key=judged(trial.transfer), training_key=training_key)
     if of(elsewhere) == of(trial.task_distribution):
         return replace(identified, transfer=transfer)
     lineage |= {"measured_on": [of(elsewhere), data(elsewhere), _unordered(transfer.metrics, of)]}

@@ -56,6 +56,7 @@ ATTRIBUTES = (
     "uses_input_gradient",
     "mixes_samples",
     "fused_norms",
+    "judge",
 )
 """Class attributes of the contracts that the planner reads."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -33,6 +34,7 @@ class Setup:
     Attributes:
         stream: the tasks it sees, with the control applied; ``plain_stream``: the same without.
         trainer, adapter: engines for meta-training and for adaptation to held-out tasks (test-time hyperparameters).
+        judge: the classifier that the metrics ask for, see :func:`bench.trial.judging.with_judge`; None where they do not.
     """
 
     trial: Trial
@@ -45,6 +47,7 @@ class Setup:
     metrics: tuple[tuple[Component, Metric], ...]
     extractor: FeatureExtractor
     vectorised: bool
+    judge: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None
 
     @property
     def learner(self) -> Any:

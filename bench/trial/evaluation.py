@@ -81,6 +81,7 @@ def evaluate(setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, ou
             modes=[mode for mode in modes if mode is not None] if all(mode is not None for mode in modes) else None,
             targets=real if predicts else None,
             features=features,
+            judge=setup.judge,
             **labels,
         )
 

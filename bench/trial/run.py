@@ -23,6 +23,7 @@ from bench.suite.model import Component
 from bench.trees import Tree, flatten, tree_map, unflatten
 from bench.trial.assemble import Setup, assemble, where_measured
 from bench.trial.evaluation import evaluate
+from bench.trial.judging import with_judge
 from bench.trial.rows import Rows
 from bench.trial.training import Training, meta_train
 
@@ -41,10 +42,11 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
     torch.use_deterministic_algorithms(True, warn_only=trial.device != "cpu")
     _forget_peak_memory(trial.device)
     artefacts = results / "artefacts"
-    setup = assemble(trial, artefacts)
+    setup = with_judge(assemble(trial, artefacts), trial, artefacts)
     _record_extractor(setup, trial.task_distribution, artefacts / f"{trial.features_key}.json")
     measured = where_measured(setup, artefacts)
     if trial.transfer is not None:
+        measured = with_judge(measured, trial.transfer, artefacts)
         _record_extractor(measured, trial.transfer.task_distribution, artefacts / f"{trial.transfer.features_key}.json")
     setup.registry.observe("bench_trial_started", trial=trial.to_dict())
     folder = results / "trials" / trial.trial_id

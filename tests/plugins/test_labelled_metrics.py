@@ -1,11 +1,13 @@
 """Accuracy, use to a classifier, and the inception score: values by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bench.contracts import Adapted, MetricError
 from bench.measure import accuracy, logistic_logits, logistic_weights
-from bench_builtin.metrics import METRICS, Accuracy, AugmentedAccuracy, InceptionScore
+from bench_builtin.metrics import METRICS, Accuracy, AugmentedAccuracy, AugmentedCnnAccuracy, InceptionScore
 from bench_builtin.metrics.recognition import transformed
 
 WAYS, TASKS, SIDE = 4, 3, 6
@@ -54,7 +56,8 @@ def test_accuracy_needs_the_labels_of_its_logits():
 
 
 def test_the_planner_is_told_what_metrics_need():
-    assert {name for name, metric in METRICS.items() if getattr(metric, "needs_labels", False)} == {"accuracy", "augmented-accuracy"}
+    labelled = {name for name, metric in METRICS.items() if getattr(metric, "needs_labels", False)}
+    assert labelled == {"accuracy", "augmented-accuracy", "augmented-cnn-accuracy"}
     assert {name for name, metric in METRICS.items() if getattr(metric, "needs_predictions", False)} == {"accuracy", "mse"}
 
 
@@ -122,6 +125,39 @@ def test_unlabelled_tasks_have_no_accuracy():
     fake = noisy(8, 1.0, 2)
     with pytest.raises(MetricError, match="needs labelled tasks"):
         AugmentedAccuracy().measure(Adapted(fake, fake, fake, flat(fake), flat(fake), flat(fake)))
+
+
+def prototypes(support, labels, query):
+    """A judge with a closed form: nearest weighted class mean of the pixels."""
+    means = np.einsum("tnf,tnc->tcf", flat(support), labels) / labels.sum(axis=1)[..., None]
+    return -np.square(flat(query)[:, :, None] - means[:, None]).sum(-1)
+
+
+def test_the_cnn_is_the_judge_that_it_is_given():
+    """With nearest class means for a judge, it is the metric on frozen features."""
+    look = adapted(noisy(3 * WAYS, 1.0, 2))
+    with pytest.raises(MetricError, match="bench run"):
+        AugmentedCnnAccuracy().measure(look)
+    cnn = AugmentedCnnAccuracy(weight=0.2).measure(replace(look, judge=prototypes))
+    frozen = AugmentedAccuracy(weight=0.2).measure(look)
+    assert {name: value.tolist() for name, value in cnn.items()} == {f"cnn-{name}": value.tolist() for name, value in frozen.items()}
+    assert len({*cnn["cnn-accuracy-none"], *cnn["cnn-accuracy-generated"]}) > 2
+
+
+def test_what_no_generated_sample_changes_is_computed_once():
+    asked = []
+
+    def judge(*arguments):
+        asked.append(arguments[0].shape[1])
+        return prototypes(*arguments)
+
+    metric, look = AugmentedCnnAccuracy(), replace(adapted(noisy(3 * WAYS, 1.0, 2)), judge=judge)
+    first = metric.measure(look)
+    second = metric.measure(replace(look, fake=look.fake + 1.0, fake_features=look.fake_features + 1.0))
+    assert asked == [2 * WAYS, 5 * WAYS, 5 * WAYS, 5 * WAYS]
+    assert (first["cnn-accuracy-classical"] == second["cnn-accuracy-classical"]).all()
+    metric.measure(replace(look, support=look.support.copy()))  # another support: all anew
+    assert len(asked) == 7
 
 
 # ------------------------------------------------------------------ transformed copies

@@ -2,7 +2,7 @@
 
 from bench_builtin.metrics.generation import Coverage, Energy, Fid, HighQuality, Kid, KnownModes, Memorisation, Recall, Vendi
 from bench_builtin.metrics.prediction import Accuracy, MeanSquaredError
-from bench_builtin.metrics.recognition import AugmentedAccuracy, InceptionScore
+from bench_builtin.metrics.recognition import AugmentedAccuracy, AugmentedCnnAccuracy, InceptionScore
 
 METRICS = {
     "energy": Energy,
@@ -16,6 +16,7 @@ METRICS = {
     "memorisation": Memorisation,
     "inception-score": InceptionScore,
     "augmented-accuracy": AugmentedAccuracy,
+    "augmented-cnn-accuracy": AugmentedCnnAccuracy,
     "accuracy": Accuracy,
     "mse": MeanSquaredError,
 }

@@ -5,8 +5,8 @@ Shape suffixes: T tasks, M generated samples, S support samples, C classes, F fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +22,10 @@ from bench.measure import (
     prototype_logits,
 )
 from bench_builtin.metrics.generation import GENERATIVE
+
+Weight = Annotated[float, Field(gt=0, le=1)]
+Shift = Annotated[float, Field(ge=0, lt=1)]
+Degrees = Annotated[float, Field(ge=0, le=180)]
 
 
 class InceptionScore:
@@ -52,7 +56,25 @@ class InceptionScore:
         return {"inception-score": np.array(inception_score(logits))}
 
 
-class AugmentedAccuracy:
+class _More(NamedTuple):
+    """Samples beside the real support: (T, M, ...), their features (T, M, F) when asked for, and labels (T, M, C)."""
+
+    images: np.ndarray
+    features: Callable[[], np.ndarray]
+    labels: np.ndarray
+
+
+def _outputs(prefix: str, who: str) -> dict[str, Output]:
+    return {
+        f"{prefix}accuracy-none": Output("higher", 1.0, f"{who} from the support"),
+        f"{prefix}accuracy-classical": Output("higher", 1.0, f"{who} with transformed copies"),
+        f"{prefix}accuracy-generated": Output("higher", 1.0, f"{who} with generated samples"),
+        f"{prefix}gain-over-none": Output("higher", 1.0, f"{who}: gain of generated samples over none"),
+        f"{prefix}gain-over-classical": Output("higher", 1.0, f"{who}: gain of generated samples over copies"),
+    }
+
+
+class _Augmented:
     """Do generated samples help a classifier that has few real ones? Its accuracy on the query of a labelled task, three times.
 
     It learns from the support alone (none), from support and transformed copies of it (classical), and from support and generated
@@ -63,38 +85,21 @@ class AugmentedAccuracy:
     with a classifier small enough to be trained for every task and step.
 
     Args:
-        classifier: on frozen features. ``protonet``: nearest class mean (Snell et al., 2017). ``logistic``: multinomial logistic
-            regression with a ridge penalty, trained from scratch for each task.
         weight: of a copy or a generated sample, relative to a real one. At the default, a third, it takes three generated samples to
             outweigh a real one; with much more, poor samples hurt more than good ones help.
         shift: largest shift of a copy, up or down and left or right, in sides of the image.
         degrees: largest turn of a copy, either way.
-        ridge: ``logistic`` only.
     """
 
-    outputs: ClassVar[Mapping[str, Output]] = {
-        "accuracy-none": Output("higher", 1.0, "accuracy from the support"),
-        "accuracy-classical": Output("higher", 1.0, "accuracy with transformed copies"),
-        "accuracy-generated": Output("higher", 1.0, "accuracy with generated samples"),
-        "gain-over-none": Output("higher", 1.0, "gain of generated samples over none"),
-        "gain-over-classical": Output("higher", 1.0, "gain of generated samples over copies"),
-    }
+    prefix: ClassVar[str]
     kinds: ClassVar[tuple[Kind, ...]] = ("image",)
     pooled: ClassVar[tuple[str, ...]] = ()
     needs_modes: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
-    version: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        *,
-        classifier: Literal["protonet", "logistic"] = "protonet",
-        weight: Annotated[float, Field(gt=0, le=1)] = 1 / 3,
-        shift: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        degrees: Annotated[float, Field(ge=0, le=180)] = 15.0,
-        ridge: Annotated[float, Field(gt=0)] = 1.0,
-    ) -> None:
-        self.classifier, self.weight, self.shift, self.degrees, self.ridge = classifier, weight, shift, degrees, ridge
+    def __init__(self, *, weight: float, shift: float, degrees: float) -> None:
+        self.weight, self.shift, self.degrees = weight, shift, degrees
+        self._without: tuple[np.ndarray, int, np.ndarray, np.ndarray] | None = None
 
     def measure(self, adapted: Adapted) -> dict[str, np.ndarray]:
         """Accuracies and gains, (T,); NaN where a generated sample is not finite, but for what was not made from it.
@@ -102,34 +107,123 @@ class AugmentedAccuracy:
         Raises:
             MetricError: the tasks are not labelled.
         """
-        labels = adapted.support_labels, adapted.fake_labels
-        if adapted.features is None or adapted.query_labels is None or labels[0] is None or labels[1] is None:
-            raise MetricError("augmented-accuracy needs labelled tasks; leave it out, or name a task distribution such as n-way")
-        rows = np.arange(adapted.fake.shape[1]) % adapted.support.shape[1]  # every support sample in turn, with its label
-        copies = transformed(adapted.support[:, rows], shift=self.shift, degrees=self.degrees)
-        defined_T = defined_tasks(adapted.fake_features)
-        fake_features = np.where(defined_T[:, None, None], adapted.fake_features, 0.0)
-        none_T = self._accuracy(adapted, np.zeros_like(fake_features[:, :0]), labels[1][:, :0])
-        classical_T = self._accuracy(adapted, adapted.features(copies), labels[0][:, rows])
-        generated_T = np.where(defined_T, self._accuracy(adapted, fake_features, labels[1]), np.nan)
+        if adapted.features is None or adapted.query_labels is None or adapted.support_labels is None or adapted.fake_labels is None:
+            raise MetricError(f"{self.prefix}accuracy-generated needs labelled tasks; leave it out, or name a task distribution like n-way")
+        none_T, classical_T = self._without_generated(adapted, adapted.features)
+        defined_T = defined_tasks(adapted.fake) & defined_tasks(adapted.fake_features)
+        fakes, features = (
+            np.where(defined_T.reshape(-1, *(1,) * (values.ndim - 1)), values, 0.0) for values in (adapted.fake, adapted.fake_features)
+        )
+        generated_T = np.where(defined_T, self._scored(adapted, _More(fakes, lambda: features, adapted.fake_labels)), np.nan)
         return {
-            "accuracy-none": none_T,
-            "accuracy-classical": classical_T,
-            "accuracy-generated": generated_T,
-            "gain-over-none": generated_T - none_T,
-            "gain-over-classical": generated_T - classical_T,
+            f"{self.prefix}accuracy-none": none_T,
+            f"{self.prefix}accuracy-classical": classical_T,
+            f"{self.prefix}accuracy-generated": generated_T,
+            f"{self.prefix}gain-over-none": generated_T - none_T,
+            f"{self.prefix}gain-over-classical": generated_T - classical_T,
         }
 
-    def _accuracy(self, adapted: Adapted, more_TMF: np.ndarray, more_labels_TMC: np.ndarray) -> np.ndarray:
-        """On the query, (T,), of what learns from the support and ``more``."""
-        features = np.concatenate([adapted.support_features, more_TMF], axis=1)
-        labels = np.concatenate([adapted.support_labels, more_labels_TMC], axis=1)
-        weights = np.r_[np.ones(adapted.support_features.shape[1]), np.full(more_TMF.shape[1], self.weight)]
+    def _without_generated(self, adapted: Adapted, features: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracies from the support alone and with copies: the same after every adaptation step, so computed once for a support."""
+        support, n = adapted.support, adapted.fake.shape[1]
+        if self._without is None or self._without[0] is not support or self._without[1] != n:
+            rows = np.arange(n) % support.shape[1]  # every support sample in turn, with its label
+            copies = transformed(support[:, rows], shift=self.shift, degrees=self.degrees)
+            nothing = _More(copies[:, :0], lambda: adapted.support_features[:, :0], adapted.support_labels[:, :0])
+            among = _More(copies, lambda: features(copies), adapted.support_labels[:, rows])
+            self._without = support, n, self._scored(adapted, nothing), self._scored(adapted, among)
+        return self._without[2:]
+
+    def _scored(self, adapted: Adapted, more: _More) -> np.ndarray:
+        """Accuracy on the query, (T,), of what learns from the support and ``more``."""
+        weights = np.r_[np.ones(adapted.support.shape[1]), np.full(more.images.shape[1], self.weight)]
+        labels = np.concatenate([adapted.support_labels, more.labels], axis=1)
+        return accuracy(self._logits(adapted, more, labels, weights), adapted.query_labels)
+
+    def _logits(self, adapted: Adapted, more: _More, labels_TNC: np.ndarray, weights_N: np.ndarray) -> np.ndarray:
+        """(T, Q, C) at the query, having learned from the support and ``more`` with these labels and weights."""
+        raise NotImplementedError
+
+
+class AugmentedAccuracy(_Augmented):
+    """Do generated samples help a classifier on frozen features that has few real ones? See the gains.
+
+    Accuracy on the query of a labelled task after learning from the support alone, with transformed copies, with generated samples.
+
+    Args:
+        classifier: on frozen features. ``protonet``: nearest class mean (Snell et al., 2017). ``logistic``: multinomial logistic
+            regression with a ridge penalty, trained from scratch for each task.
+        weight, shift, degrees: of copies and generated samples: a sample's weight beside a real one's, and how far copies are moved, in
+            sides of the image, and turned.
+        ridge: ``logistic`` only.
+    """
+
+    prefix: ClassVar[str] = ""
+    outputs: ClassVar[Mapping[str, Output]] = _outputs("", "accuracy")
+    version: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        *,
+        classifier: Literal["protonet", "logistic"] = "protonet",
+        weight: Weight = 1 / 3,
+        shift: Shift = 0.1,
+        degrees: Degrees = 15.0,
+        ridge: Annotated[float, Field(gt=0)] = 1.0,
+    ) -> None:
+        super().__init__(weight=weight, shift=shift, degrees=degrees)
+        self.classifier, self.ridge = classifier, ridge
+
+    def _logits(self, adapted: Adapted, more: _More, labels_TNC: np.ndarray, weights_N: np.ndarray) -> np.ndarray:
+        features = np.concatenate([adapted.support_features, more.features()], axis=1)
         if self.classifier == "protonet":
-            logits = prototype_logits(adapted.query_features, class_means(features, labels, weights))
-        else:
-            logits = logistic_logits(adapted.query_features, logistic_weights(features, labels, weights, ridge=self.ridge))
-        return accuracy(logits, adapted.query_labels)
+            return prototype_logits(adapted.query_features, class_means(features, labels_TNC, weights_N))
+        return logistic_logits(adapted.query_features, logistic_weights(features, labels_TNC, weights_N, ridge=self.ridge))
+
+
+class AugmentedCnnAccuracy(_Augmented):
+    """Do generated samples help a meta-learned CNN that has few real ones? See the gains.
+
+    The classifier is a network of strided convolutions that MAML meta-trains on the meta-train tasks, once for all cells; then it adapts
+    to the support alone, with transformed copies, with generated samples.
+
+    Args:
+        weight: of a copy or a generated sample, relative to a real one.
+        shift: largest shift of a copy, in sides of the image.
+        degrees: largest turn of a copy, either way.
+        outer_steps: of the classifier's meta-training.
+        adaptation_steps: of the classifier, in meta-training and when it judges.
+
+    Source: Finn et al., 2017, https://arxiv.org/abs/1703.03400, section 5.2, here with 3 smaller steps and without batch norm.
+    """
+
+    prefix: ClassVar[str] = "cnn-"
+    outputs: ClassVar[Mapping[str, Output]] = _outputs("cnn-", "CNN accuracy")
+    judge: ClassVar[Mapping[str, Any]] = {
+        "games": {"classifier": {}},
+        "networks": {"dcgan": {"width": 16}},
+        "meta_learners": {"maml": {"inner_lr": 0.02, "outer_lr": 0.003}},
+    }
+    version: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        *,
+        weight: Weight = 1 / 3,
+        shift: Shift = 0.1,
+        degrees: Degrees = 15.0,
+        outer_steps: Annotated[int, Field(ge=0)] = 1000,
+        adaptation_steps: Annotated[int, Field(ge=1)] = 3,
+    ) -> None:
+        super().__init__(weight=weight, shift=shift, degrees=degrees)
+        self.outer_steps, self.adaptation_steps = outer_steps, adaptation_steps
+
+    def _logits(self, adapted: Adapted, more: _More, labels_TNC: np.ndarray, weights_N: np.ndarray) -> np.ndarray:
+        if adapted.judge is None:
+            raise MetricError("augmented-cnn-accuracy has no classifier: `bench run` meta-trains it; give Adapted.judge")
+        # The loss is a mean over samples, so weights of mean 1 make it the weighted mean.
+        weighted = labels_TNC * (weights_N / weights_N.mean())[:, None]
+        return adapted.judge(np.concatenate([adapted.support, more.images], axis=1), weighted, adapted.query)
 
 
 def transformed(images: np.ndarray, *, shift: float, degrees: float) -> np.ndarray:
