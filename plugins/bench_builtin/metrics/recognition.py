@@ -202,7 +202,7 @@ class AugmentedCnnAccuracy(_Augmented):
     judge: ClassVar[Mapping[str, Any]] = {
         "games": {"classifier": {}},
         "networks": {"dcgan": {"width": 16}},
-        "meta_learners": {"maml": {"inner_lr": 0.02, "outer_lr": 0.003}},
+        "meta_learners": {"maml": {"inner_lr": 0.03, "outer_lr": 0.0015}},
     }
     version: ClassVar[int] = 1
 
