@@ -219,7 +219,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from bench.grid.cells import expand
+    from bench.grid.cells import expand, refuse_nothing
     from bench.registry.registry import discover
     from bench.suite.model import load_suite
 
@@ -233,6 +233,7 @@ def _validate(options: argparse.Namespace) -> int:
     except DataError as error:
         print(f"{options.suite}: valid, but it can't run here yet: {error}")
         return ExitCode.OK
+    refuse_nothing(trials)
     skipped = sum(bool(trial.skip) for trial in trials)
     print(f"{options.suite}: valid; {len(trials)} cells" + (f", {skipped} of them skipped (bench plan says why)" if skipped else ""))
     return ExitCode.OK

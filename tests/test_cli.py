@@ -43,6 +43,9 @@ TINY = {
 }  # fmt: skip
 
 
+SUITES = Path(__file__).parent / "suites"
+
+
 @pytest.fixture
 def say(capsys):
     """Run a command; exit code, output and errors."""
@@ -187,6 +190,26 @@ def test_validate_tells_of_skipped_cells(say):
     code, out, _ = say("validate", TWIN)
     assert code == ExitCode.OK
     assert "14 of them skipped (bench plan says why)" in out
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan", "run"])
+def test_a_suite_of_which_nothing_can_run_is_told_so(say, tmp_path, verb):
+    path = tmp_path / "labels.yaml"
+    path.write_text((SUITES / "conditional.yaml").read_text().replace("games: [gan]", "games: [vae]").replace("gan_losses", "# gan_losses"))
+    code, _, errors = say(verb, str(path), *([] if verb == "validate" else ["--output", str(tmp_path / "results")]))
+    assert code == ExitCode.NOTHING_SELECTED
+    assert "they are all skipped" in errors
+    assert "vae has no use for the labels of n-way" in errors
+    assert not (tmp_path / "results").exists()
+
+
+def test_hyperparameters_that_break_a_rule_are_not_missing_data(say, tmp_path):
+    path = tmp_path / "twice.yaml"
+    twice = "{n-way: {tasks: {n-way: {tasks: {digits: {size: 8}}, ways: 2}}, ways: 2}}"
+    path.write_text((SUITES / "conditional.yaml").read_text().replace("{n-way: {tasks: {digits: {size: 8}}, ways: 2}}", twice))
+    code, _, errors = say("validate", str(path))
+    assert code == ExitCode.USAGE
+    assert "n-way needs tasks that are one class each" in errors
 
 
 def test_validate_prints_the_resolved_suite(say, suite):

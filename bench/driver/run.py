@@ -18,7 +18,7 @@ from bench.driver.planning import Plan, known_rows, make_plan
 from bench.driver.progress import Progress, spell_seconds
 from bench.driver.tuning import RECORD, Choice, choices, write_record
 from bench.errors import ExitCode, UsageError
-from bench.grid.cells import Trial, expand
+from bench.grid.cells import Trial, expand, refuse_nothing
 from bench.grid.selection import select
 from bench.registry.registry import Registry, discover
 from bench.store import Store, unwritable, write_atomic
@@ -69,6 +69,7 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
     trials = expand(suite, registry, device=_device(options.device))
     if options.select:
         trials = select(trials, options.select)
+    refuse_nothing(trials)
     results = options.output or Path("results") / suite.name
     _check_folder(results, suite.name)
     kinds = {c.label: registry.kind(c.name, c.parameters) for c in suite.task_distributions}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
 
-from bench.errors import SuiteError
+from bench.errors import NothingSelectedError, SuiteError
 from bench.grid.judging import judge_trial
 from bench.grid.tuning import configurations
 from bench.registry.registry import Registry
@@ -174,6 +174,27 @@ def expand(suite: Suite, registry: Registry, *, device: str = "cpu") -> list[Tri
                     told = [f"{one.arm} on {one.place}, {one.network.label}" for one in (first, finished)]
                     raise SuiteError(f"two cells of this suite differ in nothing but labels: {told[0]}; {told[1]}; remove one of them")
     return sorted(trials.values(), key=lambda trial: trial.replicate)
+
+
+def refuse_nothing(trials: Sequence[Trial]) -> None:
+    """Refuse a grid in which no cell can run.
+
+    Raises:
+        NothingSelectedError: every cell is skipped; the text has the reasons.
+    """
+    if trials and all(trial.skip for trial in trials):
+        reasons = dict.fromkeys(trial.skip for trial in trials)
+        raise NothingSelectedError("\n  ".join([f"none of the {len(trials)} cells can run, they are all skipped:", *reasons]))
+
+
+def cells_of_one_replicate(suite: Suite, registry: Registry, *, device: str = "cpu") -> list[Trial]:
+    """Every cell of the first replicate as planned, without its identity, for which the data would have to be there.
+
+    Raises:
+        DataError: a task distribution that tells the kind of its samples only when it is made cannot be made.
+    """
+    effective = ((suite.for_distribution(one.label), with_absolute_locations(one, registry)) for one in suite.task_distributions)
+    return [trial for own, located in effective for trial in _cells(own, located, registry, device)]
 
 
 def _cells(suite: Suite, distribution: Component, registry: Registry, device: str) -> Iterator[Trial]:

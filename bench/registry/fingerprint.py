@@ -12,22 +12,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, ContractError
 from bench.registry.loading import reason_of
 from bench.registry.registry import discover
 
 
 def facts(name: str, parameters: dict[str, Any], *, asked: str, plugins: str) -> dict[str, Any]:
-    """``{"answer": ..., "error": ...}``: the ``fingerprint`` of its data, a text, or its ``sample_spec``, a mapping of its fields."""
+    """``{"answer": ..., "error": ..., "rule": ...}``: the ``fingerprint`` of its data, a text, or its ``sample_spec``, a mapping of its fields.
+
+    ``rule`` is true where the hyperparameters break a rule of the component, so that no data would mend it.
+    """
     try:
         tasks = discover(plugins).create("task_distributions", name, parameters)
-        return {"answer": str(tasks.fingerprint()) if asked == "fingerprint" else asdict(tasks.sample_spec), "error": ""}
+        return {"answer": str(tasks.fingerprint()) if asked == "fingerprint" else asdict(tasks.sample_spec), "error": "", "rule": False}
     except BenchError as error:
-        return {"answer": None, "error": str(error)}
+        return {"answer": None, "error": str(error), "rule": isinstance(error, ContractError)}
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # plugin boundary
-        return {"answer": None, "error": reason_of(error)}
+        return {"answer": None, "error": reason_of(error), "rule": False}
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from bench.errors import DataError
+from bench.errors import DataError, SuiteError
 from bench.registry.sources import Roots, normalised_hash
 
 PROBE_TIMEOUT = 60.0  # seconds without those in which it waits for a processor; importing torch takes two to ten
@@ -118,7 +118,7 @@ def data_fingerprint(
         timeout: seconds for reading the data.
 
     Raises:
-        DataError: the data are missing or damaged, or reading them takes too long.
+        DataError: the data are missing or damaged, or reading them takes too long; SuiteError: the hyperparameters break a rule.
     """
     texts = (*_texts(parameters), os.environ.get("BENCH_DATA") or "")
     places = [text for text in texts if text and Path(text).exists()]
@@ -150,7 +150,7 @@ def sample_spec(
     Arguments as of :func:`data_fingerprint`; what samples look like follows from code and hyperparameters alone.
 
     Raises:
-        DataError: it cannot be made.
+        DataError: it cannot be made; SuiteError: the hyperparameters break a rule.
     """
     seen = sha256(json.dumps([content, _probing_hash(), name, parameters], sort_keys=True).encode()).hexdigest()
     place = cache_folder() / "specs" / f"{seen}.json"
@@ -168,6 +168,8 @@ def _ask(name: str, parameters: Mapping[str, Any], asked: str, plugins: Iterable
     answer = isolated("bench.registry.fingerprint", spelling, "--asked", asked, "--plugins", ",".join(plugins), timeout=timeout)
     if isinstance(answer, str):
         raise DataError(f"task distribution {name!r}: reading its data {answer}")
+    if answer["rule"]:
+        raise SuiteError(f"task_distributions: {name}: {answer['error']}")
     if answer["error"]:
         raise DataError(f"task distribution {name!r}: {answer['error']}")
     return answer["answer"]
