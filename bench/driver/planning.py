@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -58,16 +58,17 @@ def known_rows(results: Path) -> Mapping[str, TrialRow]:
     return {trial_id: replace(row, status="infra") if row.segment in lost else row for trial_id, row in rows.items()}
 
 
-def make_plan(trials: Sequence[Trial], rows: Mapping[str, TrialRow], kinds: Mapping[str, str]) -> Plan:
+def make_plan(trials: Sequence[Trial], rows: Mapping[str, TrialRow], kinds: Mapping[str, str], *, again: Collection[str] = ()) -> Plan:
     """Compare the cells with a ledger's rows.
 
     Args:
         trials: cells of the suite.
         rows: what has run, by trial id.
         kinds: kind of sample by label of the task distribution, for the first guess of costs.
+        again: statuses beside :data:`RERUN` of which cells run once more.
     """
-    history = _history(rows)
-    missing = [trial for trial in trials if not trial.skip and _is_missing(rows.get(trial.trial_id))]
+    history = typical_costs(rows)
+    missing = [trial for trial in trials if not trial.skip and _is_missing(rows.get(trial.trial_id), again)]
     seconds, known, trainings = {}, 0, set()
     for trial in missing:
         training = trial.transfer.training_key if trial.transfer else ""
@@ -91,26 +92,30 @@ def make_plan(trials: Sequence[Trial], rows: Mapping[str, TrialRow], kinds: Mapp
     )
 
 
-def _is_missing(row: TrialRow | None) -> bool:
-    return row is None or row.status in RERUN or row.status == "skipped"
+def _is_missing(row: TrialRow | None, again: Collection[str]) -> bool:
+    return row is None or row.status in (*RERUN, *again, "skipped")
 
 
 @dataclass(frozen=True)
-class _Lane:
+class Lane:
     """Median seconds of the cells of an arm on a task distribution, and the part of them that is measuring."""
 
     seconds: float
     evaluation_seconds: float
 
 
-def _history(rows: Mapping[str, TrialRow]) -> dict[tuple[str, str, bool], _Lane]:
+def typical_costs(rows: Mapping[str, TrialRow]) -> dict[tuple[str, str, bool], Lane]:
     """What cells that have run took, by task distribution, arm, and whether they were tuning trials, which measure less."""
     lanes: dict[tuple[str, str, bool], list[tuple[float, float]]] = {}
     for row in rows.values():
         if row.seconds is not None and row.status in ("ok", "diverged"):
-            lane = str(row.cell.get("task_distribution")), str(row.cell.get("arm")), "configuration" in row.cell
-            lanes.setdefault(lane, []).append((row.seconds, row.evaluation_seconds or 0.0))
-    return {lane: _Lane(*(median(values) for values in zip(*costs, strict=True))) for lane, costs in lanes.items()}
+            lanes.setdefault(lane_of(row), []).append((row.seconds, row.evaluation_seconds or 0.0))
+    return {lane: Lane(*(median(values) for values in zip(*costs, strict=True))) for lane, costs in lanes.items()}
+
+
+def lane_of(row: TrialRow) -> tuple[str, str, bool]:
+    """Cells that cost about the same: task distribution, arm, and whether it is a tuning trial."""
+    return str(row.cell.get("task_distribution")), str(row.cell.get("arm")), "configuration" in row.cell
 
 
 def _guess(trial: Trial, kind: str, *, trains_itself: bool) -> float:

@@ -32,7 +32,13 @@ FAILURES = ("failed", "oom", "timeout", "infra")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What ``bench run`` is told beside the suite."""
+    """What ``bench run`` is told beside the suite.
+
+    Attributes:
+        timeout: seconds after which a trial is killed.
+        max_failures: failed cells after which the run stops.
+        again: statuses of which finished cells run once more.
+    """
 
     output: Path | None = None
     jobs: int | None = None
@@ -42,6 +48,13 @@ class RunOptions:
     quick: bool = False
     select: str | None = None
     debug: bool = False
+    timeout: float | None = None
+    max_failures: int | None = None
+    again: tuple[str, ...] = ()
+
+
+class TooManyFailures(Exception):
+    """As many cells failed as the user would bear."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
     results = options.output or Path("results") / suite.name
     _check_folder(results, suite.name)
     kinds = {c.label: registry.kind(c.name, c.parameters) for c in suite.task_distributions}
-    return Planned(suite, registry, make_plan(trials, known_rows(results), kinds), results, whole=not options.select)
+    return Planned(suite, registry, make_plan(trials, known_rows(results), kinds, again=options.again), results, whole=not options.select)
 
 
 def _check_folder(results: Path, name: str) -> None:
@@ -137,7 +150,11 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
         _record_plan(store, planned, suite_path)
         if plan.missing or not (store.folder / COMMAND).exists():
             write_atomic(store.folder / COMMAND, _reproduction(suite_path, options).encode())
-        interrupted = bool(plan.missing) and _execute(store, planned, options, slots)
+        try:
+            interrupted = bool(plan.missing) and _execute(store, planned, options, slots)
+        except TooManyFailures as error:
+            say(f"Stopped: {error}\nWhat is finished is saved; mend the cause, then bench retry {shlex.quote(str(suite_path))} --failed")
+            return ExitCode.CELL_FAILED
         store.flush()
         if planned.suite.tuning:
             write_record(results / RECORD, [choice.record for choice in _choices(store, planned).values()], whole=planned.whole)
@@ -231,6 +248,7 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
             needs=trial.needs,
             expected_seconds=plan.seconds[trial.trial_id],
             lane=f"{trial.place} {trial.arm}",
+            limit_seconds=options.timeout,
         )
 
     gpus = 1.0 if _device(options.device).startswith("cuda") else 0.0
@@ -250,6 +268,9 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
             store.finish(trial.trial_id, row, event.measurements)
             progress.finished(trial, row)
             planned.registry.observe("bench_trial_finished", trial=trial.to_dict(), row=row)
+            failures = sum(progress.done[status] for status in FAILURES)
+            if options.max_failures is not None and failures >= options.max_failures:
+                raise TooManyFailures(f"{failures} cell{'s' if failures > 1 else ''} failed, the last with: {row.get('reason') or row['status']}")
 
         def on_tick() -> None:
             store.tick()
@@ -315,6 +336,8 @@ def _command(suite_path: Path, options: RunOptions) -> str:
         ("executor", "--executor"),
         ("address", "--address"),
         ("device", "--device"),
+        ("timeout", "--timeout"),
+        ("max_failures", "--max-failures"),
     ):
         if getattr(options, name) != getattr(defaults, name):
             words += [flag, str(getattr(options, name))]
