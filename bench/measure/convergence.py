@@ -63,6 +63,26 @@ def steps_to_target(steps_K: npt.ArrayLike, values_TK: npt.ArrayLike, target_T: 
     return np.where(sustained_TK.any(axis=-1), steps[sustained_TK.argmax(axis=-1)], np.inf)
 
 
+def collapse_onset(steps_K: npt.ArrayLike, variety_TK: npt.ArrayLike, threshold: float) -> Array:
+    """First evaluated step from which a measure of variety stays below ``threshold`` to the end.
+
+    Args:
+        steps_K: adaptation or outer steps, >= 0, strictly increasing.
+        variety_TK: a measure that falls with collapse, such as a Vendi ratio; NaN, where it is undefined, is below any threshold: what
+            has no numbers shows no variety either.
+        threshold: value that a sample which has not collapsed has at least.
+
+    Returns:
+        (T,): inf where the last value is not below the threshold (it may have been below before: that was no collapse but a phase).
+
+    Raises:
+        MetricError: steps do not increase, or their number is not that of the values.
+    """
+    steps, variety = _curve(steps_K, variety_TK)
+    below_to_the_end_TK = np.logical_and.accumulate(~(variety >= threshold)[..., ::-1], axis=-1)[..., ::-1]
+    return np.where(below_to_the_end_TK[..., -1], steps[below_to_the_end_TK.argmax(axis=-1)], np.inf)
+
+
 def restricted_mean_steps(reached_T: npt.ArrayLike, budget: float) -> float:
     """Mean number of steps to the target, each run counted up to ``budget`` (restricted mean survival time).
 

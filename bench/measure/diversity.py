@@ -1,6 +1,6 @@
-"""Diversity of generated samples over that of real ones: 1 is real-like, below it modes or spread are lost.
+"""Diversity of generated samples over that of real ones: 1 is real-like, below it modes or spread are lost; and duplicates.
 
-Both ratios compare equal counts, the first min(M, N) samples of each set, because the Vendi score grows with the count.
+All compare equal counts, the first min(M, N) samples of each set, because the Vendi score and near neighbours grow with the count.
 No plugins, files or global random state. A task with non-finite samples gives NaN.
 Shape suffixes: T tasks, M generated samples, N real samples, F features.
 """
@@ -11,10 +11,23 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import MetricError
-from bench.measure.sets import Array, Mask, as_pair, as_sets, defined_tasks, off_diagonal_mean, pairwise_distances, undefined_as_nan
+from bench.measure.sets import (
+    Array,
+    Mask,
+    as_pair,
+    as_sets,
+    defined_tasks,
+    neighbour_distances,
+    off_diagonal_mean,
+    pairwise_distances,
+    undefined_as_nan,
+)
 
 NEGLIGIBLE = 1e-6
 """A sample closer to the centre than this share of the real spread has no direction: it counts as the centre itself."""
+
+DUPLICATE_PERCENTILE = 1.0
+"""Of real samples' nearest-neighbour distances: nearer ones are duplicates."""
 
 
 def vendi_score(samples_TNF: npt.ArrayLike, *, at_centre_TN: Mask | None = None) -> Array:
@@ -56,7 +69,7 @@ def vendi_ratio(fake_TMF: npt.ArrayLike, real_TNF: npt.ArrayLike, centre_TF: npt
         centre_TF: the point from which directions are taken.
 
     Returns:
-        (T,), 1 is real-like; NaN where the real samples all lie on the centre.
+        (T,), 1 is real-like; NaN where the real samples that are compared all lie on the centre.
 
     Raises:
         MetricError: shapes differ, or fewer than 2 samples.
@@ -84,7 +97,7 @@ def pairwise_distance_ratio(fake_TMF: npt.ArrayLike, real_TNF: npt.ArrayLike) ->
         real_TNF: real samples' features.
 
     Returns:
-        (T,), 1 is real-like; NaN where all real samples are equal.
+        (T,), 1 is real-like; NaN where all real samples that are compared are equal.
 
     Raises:
         MetricError: shapes differ, or fewer than 2 samples.
@@ -93,3 +106,29 @@ def pairwise_distance_ratio(fake_TMF: npt.ArrayLike, real_TNF: npt.ArrayLike) ->
     n = min(fake.shape[1], real.shape[1])
     fake_T, real_T = (off_diagonal_mean(pairwise_distances(samples[:, :n], samples[:, :n])) for samples in (fake, real))
     return undefined_as_nan(fake_T / np.where(real_T > 0, real_T, 1.0), defined_T & (real_T > 0))
+
+
+def duplicate_fraction(fake_TMF: npt.ArrayLike, real_TNF: npt.ArrayLike) -> Array:
+    """Share of generated samples that have another one as near as hardly any two real ones are.
+
+    As near: within the first percentile of the distances from real samples to their nearest real neighbour, edge included.
+
+    Args:
+        fake_TMF: generated samples' features.
+        real_TNF: real samples' features.
+
+    Returns:
+        (T,), near 0 for a perfect sampler: some hundredths at few samples, of which the nearest pair sets the percentile; 1 for a constant
+        generator. Where real samples repeat each other only exact repetitions count.
+
+    Raises:
+        MetricError: shapes differ, or fewer than 2 samples.
+
+    Source: the rule of duplicates of the birthday-paradox test, Arora & Zhang, 2017, https://arxiv.org/abs/1706.08224, by distance
+    instead of by eye.
+    """
+    fake, real, defined_T = as_pair(fake_TMF, real_TNF, measure="duplicate fraction", least=2)
+    n = min(fake.shape[1], real.shape[1])
+    fake_TN, real_TN = (neighbour_distances(samples[:, :n], 1) for samples in (fake, real))
+    limit_T = np.quantile(real_TN, DUPLICATE_PERCENTILE / 100, axis=1)
+    return undefined_as_nan((fake_TN <= limit_T[:, None]).mean(axis=1), defined_T)

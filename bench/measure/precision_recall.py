@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.measure.sets import Array, as_pair, pairwise_distances, undefined_as_nan
+from bench.measure.sets import Array, as_pair, neighbour_distances, pairwise_distances, undefined_as_nan
 
 NEIGHBOURS = 3
 """Kynkäänniemi et al., 2019, section 3."""
@@ -58,21 +58,13 @@ def precision_recall(fake_TMF: npt.ArrayLike, real_TNF: npt.ArrayLike, *, most: 
     between_TMN = pairwise_distances(fake, real)
     precision_T, recall_T, density_T, coverage_T = (np.full(tasks, np.nan) for _ in range(4))
     if k := neighbours(n_real, most):
-        inside_TMN = between_TMN <= _radii(real, k)[:, None, :]
+        inside_TMN = between_TMN <= neighbour_distances(real, k)[:, None, :]
         precision_T = inside_TMN.any(axis=2).mean(axis=1)
         density_T = inside_TMN.sum(axis=(1, 2)) / (k * n_fake)
         coverage_T = inside_TMN.any(axis=1).mean(axis=1)
     if k := neighbours(n_fake, most):
-        recall_T = (between_TMN <= _radii(fake, k)[:, :, None]).any(axis=1).mean(axis=1)
+        recall_T = (between_TMN <= neighbour_distances(fake, k)[:, :, None]).any(axis=1).mean(axis=1)
     return PrecisionRecall(*(undefined_as_nan(share_T, defined_T) for share_T in (precision_T, recall_T, density_T, coverage_T)))
-
-
-def _radii(samples_TNF: Array, k: int) -> Array:
-    """Distance (T, N) of each sample to its k-th neighbour other than itself."""
-    distances_TNN = pairwise_distances(samples_TNF, samples_TNF)
-    each = np.arange(samples_TNF.shape[1])
-    distances_TNN[:, each, each] = np.inf
-    return np.asarray(np.partition(distances_TNN, k - 1, axis=2)[:, :, k - 1], dtype=np.float64)
 
 
 def expected_coverage(n_real: int, n_fake: int, *, most: int = NEIGHBOURS) -> float:

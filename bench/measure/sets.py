@@ -39,6 +39,19 @@ def as_sets(samples: npt.ArrayLike, *, measure: str, who: str, least: int = 1) -
     return values
 
 
+def match(fake: tuple[int, ...], real: tuple[int, ...], *, measure: str) -> None:
+    """Shapes (T, M, F) and (T, N, F) are of equal tasks and features.
+
+    Raises:
+        MetricError: they are not.
+    """
+    if fake[0] != real[0] or fake[2] != real[2]:
+        raise MetricError(
+            f"{measure} needs equal tasks and features, got {fake} (generated) and {real} (real); "
+            "use the same tasks and the same feature extractor for both"
+        )
+
+
 def as_pair(fake: npt.ArrayLike, real: npt.ArrayLike, *, measure: str, least: int = 1) -> tuple[Array, Array, Mask]:
     """Both sets in float64, and the (T,) mask of defined tasks; the others are filled with zeros so that no task harms another.
 
@@ -47,11 +60,7 @@ def as_pair(fake: npt.ArrayLike, real: npt.ArrayLike, *, measure: str, least: in
     """
     fake_TMF = as_sets(fake, measure=measure, who="generated", least=least)
     real_TNF = as_sets(real, measure=measure, who="real", least=least)
-    if fake_TMF.shape[0] != real_TNF.shape[0] or fake_TMF.shape[2] != real_TNF.shape[2]:
-        raise MetricError(
-            f"{measure} needs equal tasks and features, got {fake_TMF.shape} (generated) and {real_TNF.shape} (real); "
-            "use the same tasks and the same feature extractor for both"
-        )
+    match(fake_TMF.shape, real_TNF.shape, measure=measure)
     defined_T = defined_tasks(fake_TMF) & defined_tasks(real_TNF)
     if not defined_T.all():
         keep_T11 = defined_T[:, None, None]
@@ -69,6 +78,14 @@ def pairwise_distances(a_TMF: Array, b_TNF: Array) -> Array:
     for task in range(a_TMF.shape[0]):
         distances_TMN[task] = cdist(a_TMF[task], b_TNF[task])
     return distances_TMN
+
+
+def neighbour_distances(samples_TNF: Array, k: int) -> Array:
+    """Distance (T, N) of each sample to its k-th nearest other one, 1 <= k < N."""
+    distances_TNN = pairwise_distances(samples_TNF, samples_TNF)
+    each = np.arange(samples_TNF.shape[1])
+    distances_TNN[:, each, each] = np.inf
+    return np.asarray(np.partition(distances_TNN, k - 1, axis=2)[:, :, k - 1], dtype=np.float64)
 
 
 def off_diagonal_mean(square_TNN: Array) -> Array:

@@ -1,6 +1,7 @@
 """Built-in metrics keep their contract and read generators as they should."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ GENERATIVE = [
     for name, metric in METRICS.items()
     if not getattr(metric, "needs_predictions", False) and not getattr(metric, "needs_labels", False)
 ]
+OF_REAL = {"recognisability-real"}  # outputs that say nothing of generated samples
 
 
 def draw(rng, tasks, n):
@@ -53,6 +55,8 @@ def test_a_bad_task_is_undefined_and_never_an_exception(name):
     for output, value in values.items():
         if output in metric.pooled:
             assert np.isnan(value)
+        elif output in OF_REAL:
+            np.testing.assert_array_equal(value, before[output])
         else:
             assert np.isnan(value[1])
             np.testing.assert_array_equal(value[[0, 2, 3]], before[output][[0, 2, 3]])
@@ -91,6 +95,41 @@ def test_memorising_the_support_shows():
     assert (values["novelty"] == 0).all()
     assert values["energy-gap"].mean() > METRICS["memorisation"]().measure(honest)["energy-gap"].mean() + 0.05
     assert METRICS["energy"]().measure(copies)["energy-to-support"].mean() < -0.05
+
+
+def test_copies_of_the_support_are_duplicates_and_data_copying():
+    honest = adapted(tasks=60)
+    copies = adapted(tasks=60, fake=np.tile(honest.support, (1, 8, 1)))
+    assert (METRICS["data-copying"]().measure(copies)["data-copying"] < -3).all()
+    assert abs(METRICS["data-copying"]().measure(honest)["data-copying"].mean()) < 4 / np.sqrt(60)
+    assert (METRICS["duplicates"]().measure(copies)["duplicates"] > METRICS["duplicates"]().measure(honest)["duplicates"] + 0.3).all()
+
+
+def test_samples_of_other_tasks_are_not_recognised():
+    places = 10.0 * np.arange(4)[:, None, None]
+    near = places + np.random.default_rng(0).normal(size=(4, 8, 2))
+    values = METRICS["recognisability"]().measure(Adapted(near[::-1], near, near, near[::-1], near, near))
+    np.testing.assert_array_equal(values["recognisability"], 0)
+    np.testing.assert_array_equal(values["recognisability-real"], 1)
+
+
+def test_a_frechet_metric_that_has_seen_other_real_samples_gives_the_same_bits():
+    metric, looks = METRICS["fid"](), [adapted(seed=seed) for seed in (0, 1)]
+    looks.append(replace(looks[0], fake_features=looks[1].fake_features))  # another step of the first
+    for look in (looks[0], looks[2], looks[1], looks[0]):
+        fresh = METRICS["fid"]().measure(look)
+        for output, values in metric.measure(look).items():
+            np.testing.assert_array_equal(values, fresh[output])
+
+
+def test_too_few_pooled_samples_for_fid_infinity_are_undefined_and_said_so(caplog):
+    few = adapted(tasks=1)  # 16 real samples of 2 features
+    metric = METRICS["fid-infinity"]()
+    assert np.isfinite(metric.measure(few)["fid-infinity"])
+    fewer = replace(few, query_features=few.query_features[:, :15])
+    assert np.isnan(metric.measure(fewer)["fid-infinity"])
+    assert "15 real samples" in caplog.text
+    assert "needs 16" in caplog.text
 
 
 def test_no_high_quality_sample_counts_as_one_mode():

@@ -5,7 +5,15 @@ import pytest
 from scipy import stats
 
 from bench.errors import MetricError
-from bench.measure import area_under_curve, divergence_class, drawdown, expected_running_time, restricted_mean_steps, steps_to_target
+from bench.measure import (
+    area_under_curve,
+    collapse_onset,
+    divergence_class,
+    drawdown,
+    expected_running_time,
+    restricted_mean_steps,
+    steps_to_target,
+)
 
 STEPS = np.array([0, 1, 2, 5, 10, 25])
 
@@ -58,6 +66,27 @@ def test_restricted_mean_is_the_area_under_the_kaplan_meier_curve():
     edges = np.concatenate([[0], survival.quantiles, [25]])
     area = np.sum(np.diff(edges) * np.concatenate([[1], survival.probabilities]))
     assert restricted_mean_steps(reached, 25) == pytest.approx(area, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("variety", "onset"),
+    [
+        ([1, 0.9, 0.4, 0.3, 0.2, 0.1], 2),
+        ([0.1, 0.2, 0.6, 0.7, 0.8, 0.9], np.inf),  # narrow before it has adapted: a phase, no collapse
+        ([1, 0.4, 0.6, 0.4, 0.3, 0.4], 5),  # it came back once, so only the later fall counts
+        ([0.1] * 6, 0),
+        ([1, 1, 1, 1, 1, 0.4], 25),
+        ([1, 1, 0.5, 0.5, 0.5, 0.5], np.inf),  # at the threshold is not below it
+        ([1, 1, 1, np.nan, np.nan, np.nan], 5),
+        ([np.nan] * 6, 0),
+    ],
+)
+def test_collapse_sets_in_where_variety_falls_for_good(variety, onset):
+    assert collapse_onset(STEPS, [variety], 0.5)[0] == onset
+
+
+def test_each_task_collapses_in_its_own_time():
+    np.testing.assert_array_equal(collapse_onset([0, 1, 2], [[[1, 0, 0], [1, 1, 1]], [[0, 0, 0], [1, 1, 0]]], 0.5), [[1, np.inf], [0, 2]])
 
 
 def test_drawdown_is_the_largest_rise_above_the_best_so_far():

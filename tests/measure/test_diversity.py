@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.errors import MetricError
-from bench.measure import pairwise_distance_ratio, vendi_ratio, vendi_score
+from bench.measure import duplicate_fraction, pairwise_distance_ratio, vendi_ratio, vendi_score
 
 RNG = np.random.default_rng(0)
 CENTRE = np.zeros((1, 6))
@@ -67,6 +67,35 @@ def test_real_samples_without_spread_leave_the_ratio_undefined():
     fake, constant = RNG.normal(size=(1, 5, 6)), np.zeros((1, 5, 6))
     assert np.isnan(pairwise_distance_ratio(fake, constant)[0])
     assert np.isnan(vendi_ratio(fake, constant, CENTRE)[0])
+
+
+def test_duplicates_by_hand():
+    # Nearest neighbours of the real points are 1, 1, 2 and 4 away: the first percentile is 1.
+    real = np.array([0.0, 1.0, 3.0, 7.0])[None, :, None]
+    fake = np.array([0.0, 0.9, 5.0, 6.5])[None, :, None]  # 0.9, 0.9, 1.5 and 1.5 away
+    assert duplicate_fraction(fake, real)[0] == 0.5
+    assert duplicate_fraction(np.array([0.0, 1.0, 5.0, 6.5])[None, :, None], real)[0] == 0.5  # the edge is near enough
+    assert duplicate_fraction(2 * real, real)[0] == 0
+    assert duplicate_fraction(np.ones((1, 4, 1)), real)[0] == 1
+
+
+def test_a_perfect_sampler_has_the_duplicates_that_the_percentile_leaves_it():
+    """At many samples the share of nearest-neighbour distances below their first percentile is 1 %."""
+    rng = np.random.default_rng(2)
+    shares = duplicate_fraction(rng.normal(size=(20, 500, 3)), rng.normal(size=(20, 500, 3)))
+    assert abs(shares.mean() - 0.01) < 4 * shares.std(ddof=1) / np.sqrt(20)
+
+
+def test_where_real_samples_repeat_only_exact_repetitions_are_duplicates():
+    real = np.repeat(RNG.normal(size=(1, 5, 3)), 2, axis=1)
+    near = np.concatenate([real[:, ::2], real[:, ::2] + 1e-9], axis=1)
+    assert duplicate_fraction(near, real)[0] == 0
+    assert duplicate_fraction(real, real)[0] == 1
+
+
+def test_more_generated_samples_than_real_ones_are_not_compared_with_them():
+    real = RNG.normal(size=(1, 6, 3))
+    assert duplicate_fraction(np.concatenate([real, real], axis=1), real)[0] == duplicate_fraction(real, real)[0] < 1
 
 
 def test_a_bad_task_is_undefined_alone():

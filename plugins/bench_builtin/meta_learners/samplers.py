@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from bench.contracts import Choice, Episode, Kind, Space
+from bench_builtin.kinds import GENERATIVE
 
-GENERATIVE: tuple[Kind, ...] = ("image", "points", "signal")
 TOLERANCE, MOST_ROUNDS = 1e-8, 1000  # of the bandwidth's logarithm; EM converges linearly, in some tens of rounds
 Fitted = Mapping[str, np.ndarray]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.contracts import Adapted, Kind, MetricError, Output
 from bench.measure import accuracy, defined_tasks
-from bench_builtin.metrics.generation import GENERATIVE
+from bench_builtin.kinds import GENERATIVE
 
 
 class MeanSquaredError:

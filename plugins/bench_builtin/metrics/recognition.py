@@ -20,8 +20,9 @@ from bench.measure import (
     logistic_logits,
     logistic_weights,
     prototype_logits,
+    recognised,
 )
-from bench_builtin.metrics.generation import GENERATIVE
+from bench_builtin.kinds import GENERATIVE
 
 Weight = Annotated[float, Field(gt=0, le=1)]
 Shift = Annotated[float, Field(ge=0, lt=1)]
@@ -54,6 +55,32 @@ class InceptionScore:
         tasks_1TF = adapted.query_features.mean(axis=1)[None]
         logits = prototype_logits(fake.reshape(1, -1, fake.shape[2]), tasks_1TF)[0]
         return {"inception-score": np.array(inception_score(logits))}
+
+
+class Recognisability:
+    """Share of generated samples that a nearest-prototype classifier over the tasks' supports takes for their own task's.
+
+    Beside it stands the same of real samples, held out: generated ones need not be recognised more often, and where they are they may be
+    stereotypes, which diversity shows. It depends on the number of tasks: compare within one protocol only.
+
+    Source: Boutin et al., 2022, https://arxiv.org/abs/2205.10370.
+    """
+
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "recognisability": Output("higher", 1.0, "recognised as their task's"),
+        "recognisability-real": Output("higher", 1.0, "real samples recognised as their task's"),
+    }
+    kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
+    pooled: ClassVar[tuple[str, ...]] = ()
+    needs_modes: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    def measure(self, adapted: Adapted) -> dict[str, np.ndarray]:
+        """Both shares, (T,)."""
+        return {
+            "recognisability": recognised(adapted.fake_features, adapted.support_features),
+            "recognisability-real": recognised(adapted.query_features, adapted.support_features),
+        }
 
 
 class _More(NamedTuple):
