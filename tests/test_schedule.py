@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -472,3 +473,15 @@ def test_an_address_where_nobody_listens_fails_at_once(address):
 def test_a_job_is_described_by_json(work_folder):
     job = Job("a", {"value": 1.0})
     assert call("schedule_work:ok", json.loads(json.dumps(job.payload)))[0] == {"status": "ok"}
+
+
+def test_a_cluster_that_does_not_start_is_told_with_a_cure():
+    """Ray says so by a plain Exception."""
+
+    def init(**settings):
+        raise Exception("The current node timed out during startup.")
+
+    executor = RayExecutor(1)
+    executor._ray = SimpleNamespace(is_initialized=lambda: False, init=init)
+    with pytest.raises(BenchError, match=r"timed out during startup.*--executor inline"):
+        executor.run([Job("a")], "bench.nothing:here", on_event=print)

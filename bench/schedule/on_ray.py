@@ -116,9 +116,10 @@ class RayExecutor:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about options of Ray's next versions: nothing that a user of bench could act on
                 self._ray.init(**where, log_to_driver=False, logging_level="CRITICAL")
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises plain Exceptions, too, such as for a node that takes too long to start
             place = f"a Ray cluster at {self.address}" if self.address else "a Ray cluster on this machine"
-            raise BenchError(f"cannot reach {place} ({error}); check --address, or use --executor inline") from error
+            cure = "check --address, try again when the machine is less busy, or use --executor inline"
+            raise BenchError(f"cannot reach {place} ({error}); {cure}") from error
         _mute_raylet()
         try:
             yield
