@@ -430,12 +430,19 @@ class Game(Protocol):
     def sample(self, weights: Tree, batch: Mapping[str, Tensor], n: int, draws: Draws) -> Tensor:
         """(n, *shape) samples; for a game that ``predicts``, the predictions at ``batch["x"]``, whatever ``n``."""
 
+    def health(self, weights: Tree, episode: Tree, state: Tree, draws: Draws) -> dict[str, Tensor]:
+        """Scalars that tell whether the game goes well on ``{"support": {"x": ...}, "query": ...}``; may be missing.
+
+        Named as in the rules' ``health_outputs``, and never part of a loss. Norms of gradients the harness measures itself.
+        """
+
 
 class GameRules(Protocol):
     """What a game factory returns: hyperparameters that can be bound to modules.
 
     Class attributes: ``roles`` {player: network role}, ``kinds`` of samples it plays with, ``needs_loss``; ``predicts`` as of the game;
-    ``labels``: what it makes of labelled tasks, "none" (refuses them, the default), "optional" or "required".
+    ``labels``: what it makes of labelled tasks, "none" (refuses them, the default), "optional" or "required"; ``health_outputs``: how
+    the values of :meth:`Game.health` read, {name: Output about "game"}.
     """
 
     roles: ClassVar[Mapping[str, str]]
@@ -550,11 +557,19 @@ class FeatureExtractor(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """How one value of a metric reads: which way is better, its ideal value (NaN where there is no such number), and its unit."""
+    """How one value of a metric reads.
+
+    Attributes:
+        better: which way is better.
+        ideal: best value, NaN where there is no such number.
+        label: what it is, with its unit.
+        about: what it judges: the samples that a game has led to, or the health of the game itself, which reports show apart.
+    """
 
     better: Literal["lower", "higher", "closer"]
     ideal: float
     label: str
+    about: Literal["samples", "game"] = "samples"
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,13 @@ def evaluated(setup, steps=(0, 2), split="meta-test", **options):
     return evaluate(setup, meta, split, steps, outer_step=7, **options)
 
 
+def of_samples(found):
+    """The columns of what is measured of samples, without what is measured of the game."""
+    columns = found.rows.columns
+    kept = [row for row, metric in enumerate(columns["metric"]) if not metric.startswith(("gradient-norm-", "vanishing-steps-"))]
+    return {name: [values[row] for row in kept] for name, values in columns.items()}
+
+
 def values(found, metric, what="value"):
     """{(adaptation step, task): value}."""
     columns = found.rows.columns
@@ -209,7 +216,7 @@ def test_predictions_are_measured_at_the_query_inputs():
 def test_every_task_step_and_metric_has_a_row_with_its_sizes():
     setup = setup_of(real, samples=6)
     found = evaluated(setup, steps=(0, 1, 4))
-    columns = found.rows.columns
+    columns = of_samples(found)
     outputs = [name for _, metric in setup.metrics for name in metric.outputs]
     pooled = sum(name in metric.pooled for _, metric in setup.metrics for name in metric.outputs)
     assert len(columns["value"]) == 3 * ((len(outputs) - pooled) * TASKS + pooled)
@@ -226,8 +233,8 @@ def test_every_task_step_and_metric_has_a_row_with_its_sizes():
 
 def test_only_one_metric_is_measured_where_one_is_asked_for():
     found = evaluated(setup_of(real), split="meta-val", only="energy")
-    assert set(found.rows.columns["metric"]) == {"energy"}
-    assert len(found.rows.columns["value"]) == 2 * 2
+    assert set(of_samples(found)["metric"]) == {"energy"}
+    assert len(of_samples(found)["value"]) == 2 * 2
     assert set(found.rows.columns["split"]) == {"meta-val"}
 
 
@@ -243,8 +250,8 @@ def test_a_few_samples_are_kept_for_people_to_look_at():
 
 
 def fingerprints(setup, split="meta-test"):
-    found = evaluated(setup, split=split)
-    return dict(zip(found.rows.columns["metric"], found.rows.columns["fingerprint"], strict=True))
+    found = of_samples(evaluated(setup, split=split))
+    return dict(zip(found["metric"], found["fingerprint"], strict=True))
 
 
 def test_a_fingerprint_names_what_two_values_must_share_to_be_compared():

@@ -14,7 +14,7 @@ from bench.suite.model import Suite
 
 
 class Registry:
-    """Knows one task distribution with two locations, and one extractor, whose path is no location: its data have no content hash."""
+    """Knows one task distribution with two locations, and one extractor of weights that it knows by their checksum."""
 
     def component(self, family, name):
         located = {"locations": ["path", "download"]} if name in ("files", "weights") else {}
@@ -45,7 +45,17 @@ def suite(*distributions):
 
 def test_only_what_can_change_a_number_is_left():
     assert without_locations(tasks(size=8, path="/a/b", download=True), REGISTRY) == {"size": 8}
-    assert without_locations(Component("feature_extractors", "weights", {"path": "/a/b"}), REGISTRY) == {"path": "/a/b"}
+    assert without_locations(Component("feature_extractors", "weights", {"path": "/a/b", "size": 3}), REGISTRY) == {"size": 3}
+    assert without_locations(Component("networks", "weights", {"path": "/a/b"}), REGISTRY) == {"path": "/a/b"}  # of no such family
+
+
+def test_weights_of_an_extractor_are_recorded_without_their_folder(tmp_path):
+    extractor = Component("feature_extractors", "weights", {"path": "/a/b.pth"})
+    named = suite(tasks()).model_copy(update={"feature_extractor": extractor})
+    assert anonymous_suite(named, REGISTRY).feature_extractor.parameters == {"path": "b.pth"}
+    text = b"feature_extractor: {weights: {path: /a/b.pth}}\ntask_distributions: [files]"
+    found = yaml.safe_load(anonymous_text(text, named, REGISTRY))
+    assert found == {"feature_extractor": {"weights": {"path": "b.pth"}}, "task_distributions": ["files"]}
 
 
 def test_locations_of_a_wrapped_distribution_are_locations(tmp_path, monkeypatch):

@@ -127,6 +127,19 @@ def test_frame_has_the_promised_columns(finished):
     assert tested["value"].notna().all()
 
 
+def test_the_health_of_games_is_measured_by_adaptation_step_and_by_outer_step(finished):
+    frame = bench.load_results(finished)
+    frame = frame[frame["status"] == "ok"].astype({"split": str, "metric": str})
+    steps = {key: set(rows["adaptation_step"]) for key, rows in frame.groupby(["split", "metric"])}
+    for player in ("generator", "discriminator"):
+        assert steps["meta-test", f"gradient-norm-{player}"] == steps["meta-test", f"vanishing-steps-{player}"] == {2}  # no gradient at 0
+        assert steps["meta-val", f"gradient-norm-{player}"] == {2}
+    for metric in ("saturation", "discriminator-gap"):
+        assert (steps["meta-test", metric], steps["meta-val", metric]) == ({0, 2}, {2})
+        assert frame.loc[(frame["split"] == "meta-val") & (frame["metric"] == metric), "outer_step"].nunique() > 1
+    assert '<section id="health">' in (finished / "report.html").read_text()
+
+
 def test_arms_share_tasks_and_start(finished):
     """At step 0 before any meta-training, everyone who starts from the same warm start gives the same samples."""
     frame = bench.load_results(finished)

@@ -56,6 +56,12 @@ class Critic:
             )
         return seen[-1].flatten(1)
 
+    @staticmethod
+    def slopes(loss: Callable[..., Tensor], *logits: Tensor) -> tuple[Tensor, ...]:
+        """d(loss)/d(logit) of every logit, a tensor (B,) for each of the loss's arguments (B,): how hard it pulls at a sample."""
+        slopes: tuple[Tensor, ...] = torch.func.grad(loss, argnums=tuple(range(len(logits))))(*logits)
+        return slopes
+
     def input_gradient(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """d(sum of logits)/dx, shape of ``x``, weights held fixed; differentiable to any order.
 

@@ -65,6 +65,7 @@ class Engine:
         inner: inner states that a learner carries from one outer step to the next in the same way (``inner_state``).
         watched: None, or a dict that receives the latest "loss.<player>", "gradient_norm.<player>" (root mean square over
             tasks) and their "meta_" counterparts.
+        norms: None, or a list that receives {player: norm of its gradient [T]} of each adaptation step; of several moves, the last's.
         gradient_evaluations: derivatives taken of one player's loss on one task's batch (or of one task's samples); pulling a
             derivative back through a second-order inner gradient counts as one more. Each is counted where it happens.
         samples_seen: real samples that entered a loss.
@@ -95,6 +96,7 @@ class Engine:
         self.state: Tree = tree_map(lambda leaf: leaf.to(device), game.state())
         self.inner: Tree = {}
         self.watched: dict[str, float] | None = None  # a dict: fill it with losses and gradient norms
+        self.norms: list[dict[str, Tensor]] | None = None  # a list: fill it with the gradient norms of adaptation steps
         self.rules = tuple(rules)
         self._regularised = Regularised(self.regularisers, game, training, rules)
         self._carries = getattr(learner, "inner_state", "reset") == "carried"
@@ -345,6 +347,7 @@ class Engine:
         meta, params, inner, state = before["meta"], dict(before["params"]), dict(before["inner"]), before["state"]
         author = f"{self._name}.update"
         batch = self._augmented("augment_support", before["batch"], draws.at(k, "augmentation"))
+        norms: dict[str, Tensor] = {}
         for turn, group in enumerate(self.game.schedule):
             movers = tuple(player for player in group if player in params and player in players)
             if not movers:
@@ -354,11 +357,15 @@ class Engine:
                 grads, state = self.gradients(meta, params, batch, state, draws.at(k, turn), movers, order)
             finally:
                 self._adapting = False
+            if self.norms is not None:
+                norms |= {player: _norm(own) for player, own in grads.items()}
             for player in movers:
                 move = partial(self.learner.update, meta, player, k)
                 moved = self.map(author, move, params[player], grads[player], inner[player], batch)
                 params[player], inner[player] = same_shape(author, (params[player], inner[player]), moved)
                 params[player] = self._regularised.projected(player, params[player])
+        if self.norms is not None:
+            self.norms.append(norms)
         return {"params": params, "inner": inner, "state": state}
 
     def _counted_once(self, step: Callable[[Tree, Order], Tree]) -> Callable[[Tree, Order], Tree]:
@@ -403,6 +410,21 @@ class Engine:
         samples: Tensor = self.map(f"{type(self.game).__name__}.sample", one, end.params, end.inner, batch, draws.key)
         self._charge([samples], len(draws.key))
         return samples
+
+    def health(self, meta: Tree, end: Rollout, episodes: Tree, draws: Draws) -> dict[str, Tensor]:
+        """What the game says of itself at the adapted parameters, {name: [T]}; empty for a game without ``health``."""
+        if not hasattr(self.game, "health"):
+            return {}
+
+        def one(params: Tree, state: Tree, episode: Tree, key: Tensor) -> dict[str, Tensor]:
+            own = draws.of(key)
+            weights = self._regularised.weights(meta, self.learner.weights(meta, params), own)
+            with self._regularised.during(meta, own, adapting=False):
+                values: dict[str, Tensor] = self.game.health(weights, episode, state, own)
+            return values
+
+        said: dict[str, Tensor] = self.map(f"{type(self.game).__name__}.health", one, end.params, end.state, episodes, draws.key)
+        return said
 
     # ---- the outer step
     def outer_step(self, meta: Tree, episodes: Tree, outer: Any, draws: Draws) -> tuple[Tree, Tree]:
@@ -577,6 +599,13 @@ class Engine:
     @property
     def _name(self) -> str:
         return type(self.learner).__name__
+
+
+def _norm(grads: Tree) -> Tensor:
+    """Euclidean norm over all leaves, of every task [T]."""
+    each = [torch.linalg.vector_norm(leaf.detach().reshape(len(leaf), -1), dim=1) for _, leaf in leaves(grads)]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)
+    return norm
 
 
 def _fresh(meta: Tree) -> Tree:

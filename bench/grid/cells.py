@@ -220,7 +220,9 @@ def _cells(suite: Suite, distribution: Component, registry: Registry, device: st
                 augmentations=one.augmentations,
                 control=control,
                 metrics=_fitting_metrics(suite, one.game, distribution, registry),
-                feature_extractor=suite.feature_extractor or _default_extractor(one.game, distribution, registry),
+                feature_extractor=with_absolute_locations(
+                    suite.feature_extractor or _default_extractor(one.game, distribution, registry), registry
+                ),
                 primary_metric=suite.primary.metric,
                 primary_step=suite.primary.adaptation_step,
                 budget=_budget(suite, one.meta_learner, registry),

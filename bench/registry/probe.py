@@ -50,6 +50,7 @@ ATTRIBUTES = (
     "has_modes",
     "locations",
     "outputs",
+    "health_outputs",
     "pooled",
     "version",
     "players",
@@ -217,8 +218,8 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Choice):
         return {"choice": _plain(name, value.values)}
     if isinstance(value, Mapping):
-        if name == "outputs" and not all(isinstance(output, Output) for output in value.values()):
-            raise ContractError("`outputs` must map names to bench.contracts.Output")
+        if name in ("outputs", "health_outputs") and not all(isinstance(output, Output) for output in value.values()):
+            raise ContractError(f"`{name}` must map names to bench.contracts.Output")
         return {str(key): _plain("", item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(value)

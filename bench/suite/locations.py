@@ -1,6 +1,7 @@
 """Hyperparameters that say where data lie, not what they are: in no identity, no random stream and no record.
 
-A task distribution lists them in its class attribute ``locations``; what lies there enters an identity by its content.
+A component lists them in its class attribute ``locations``. What lies there enters an identity by its content: that of a task
+distribution through its fingerprint, that of a feature extractor because its code has the checksum that it insists on.
 """
 
 from __future__ import annotations
@@ -15,21 +16,22 @@ if TYPE_CHECKING:
     from bench.suite.components import Component
     from bench.suite.model import Suite
 
-FAMILY = "task_distributions"  # the only family whose data have a content hash
-KEYS = (FAMILY, "test_on")  # of a suite: where components of that family stand
+FAMILIES = ("task_distributions", "feature_extractors")
+KEYS = {"task_distributions": "task_distributions", "test_on": "task_distributions", "feature_extractor": "feature_extractors"}
+"""Of a suite: where components of these families stand, one or a list of them."""
 ANONYMISED = "# Written by bench from the suite that was run: paths of that machine are shortened to their last part.\n"
 
 
 def location_names(family: str, name: str, registry: Registry) -> tuple[str, ...]:
     """The component's hyperparameters that are locations."""
-    return tuple(registry.component(family, name).attributes.get("locations", ())) if family == FAMILY else ()
+    return tuple(registry.component(family, name).attributes.get("locations", ())) if family in FAMILIES else ()
 
 
 def without_locations(component: Component, registry: Registry) -> dict[str, Any]:
     """The component's hyperparameters that can change a number."""
-    if component.family != FAMILY:
+    if component.family not in FAMILIES:
         return component.parameters
-    return _mapped(component.name, component.parameters, registry, lambda location: _LEFT_OUT)
+    return _mapped(component.family, component.name, component.parameters, registry, lambda location: _LEFT_OUT)
 
 
 def with_absolute_locations(component: Component, registry: Registry) -> Component:
@@ -39,7 +41,19 @@ def with_absolute_locations(component: Component, registry: Registry) -> Compone
 
 def anonymous_suite(suite: Suite, registry: Registry) -> Suite:
     """``suite`` with locations shortened to their last part."""
-    return suite.model_copy(update={key: tuple(_anonymous(one, registry) for one in getattr(suite, key)) for key in KEYS})
+
+    def shortened(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(shortened(one) for one in value)
+        return None if value is None else _with_locations(value, registry, _last_part)
+
+    overrides = {
+        label: override.model_copy(update={"feature_extractor": shortened(override.feature_extractor)})
+        if override.feature_extractor
+        else override
+        for label, override in suite.per_task_distribution.items()
+    }
+    return suite.model_copy(update={"per_task_distribution": overrides, **{key: shortened(getattr(suite, key)) for key in KEYS}})
 
 
 def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
@@ -51,42 +65,42 @@ def anonymous_text(text: bytes, suite: Suite, registry: Registry) -> bytes:
     def note(location: Any) -> None:
         named.append(location)
 
-    for one in (one for key in KEYS for one in getattr(suite, key)):
-        _mapped(one.name, one.parameters, registry, note)
+    for key in KEYS:
+        held = getattr(suite, key)
+        for one in held if isinstance(held, tuple) else (held,) if held else ():
+            _mapped(one.family, one.name, one.parameters, registry, note)
     if not any(isinstance(value, str) and value and not _is_relative(value) for value in named):
         return text
     import yaml
 
     data = parse(text.decode("utf-8-sig")).data
-    for item in (item for key in KEYS for item in data.get(key, []) if isinstance(item, dict)):
-        for name, given in item.items():
-            item[name] = _mapped(name, given, registry, _last_part) if given else given
+    for key, family in KEYS.items():
+        held = data.get(key) or []
+        for item in (item for item in (held if isinstance(held, list) else [held]) if isinstance(item, dict)):
+            for name, given in item.items():
+                item[name] = _mapped(family, name, given, registry, _last_part) if given else given
     return ANONYMISED.encode() + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=140).encode()
 
 
-def _anonymous(component: Component, registry: Registry) -> Component:
-    return _with_locations(component, registry, _last_part)
-
-
 def _with_locations(component: Component, registry: Registry, change: Callable[[Any], Any]) -> Component:
-    return replace(component, parameters=_mapped(component.name, component.parameters, registry, change))
+    return replace(component, parameters=_mapped(component.family, component.name, component.parameters, registry, change))
 
 
 _LEFT_OUT = object()
 
 
-def _mapped(name: str, parameters: Mapping[str, Any], registry: Registry, change: Callable[[Any], Any]) -> dict[str, Any]:
-    """Hyperparameters of a task distribution, and of one that it wraps, with ``change(location)`` in place of each location."""
-    properties, locations = registry.component(FAMILY, name).schema.get("properties", {}), location_names(FAMILY, name, registry)
+def _mapped(family: str, name: str, parameters: Mapping[str, Any], registry: Registry, change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Hyperparameters of a component, and of one of its family that it wraps, with ``change(location)`` in place of each location."""
+    properties, locations = registry.component(family, name).schema.get("properties", {}), location_names(family, name, registry)
 
     def one(hyperparameter: str, value: Any) -> Any:
         if hyperparameter in locations:
             return change(value)
-        if isinstance(value, Mapping) and properties.get(hyperparameter, {}).get("x-family") == FAMILY:
+        if isinstance(value, Mapping) and properties.get(hyperparameter, {}).get("x-family") == family:
             return {
                 inner: [one(hyperparameter, swept) for swept in given]
                 if inner == "sweep"
-                else _mapped(inner, given or {}, registry, change)
+                else _mapped(family, inner, given or {}, registry, change)
                 for inner, given in value.items()
             }
         return value

@@ -5,11 +5,13 @@ Shape suffixes: T tasks, S support samples, n samples drawn.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.game.draws import Draws
 from bench.game.engine import Engine, Rollout
@@ -29,6 +31,7 @@ class Adaptation:
         draws: the tasks' noise.
         end: what adaptation has made so far.
         zero: steps of ``end`` that count as step 0, a privileged learner's head start.
+        norms: of the players' gradients [T] at each step since step 0.
     """
 
     engine: Engine
@@ -37,6 +40,7 @@ class Adaptation:
     draws: Draws
     end: Rollout
     zero: int
+    norms: tuple[Mapping[str, Tensor], ...] = ()
 
     @property
     def steps(self) -> int:
@@ -45,8 +49,13 @@ class Adaptation:
 
     def further(self, steps: int) -> Adaptation:
         """The same tasks after ``steps`` more adaptation steps."""
-        end = self.engine.rollout(self.meta, self.batch, self.draws, steps=steps, order=1, start=self.end)
-        return replace(self, end=end)
+        norms: list[dict[str, Tensor]] = []
+        self.engine.norms = norms
+        try:
+            end = self.engine.rollout(self.meta, self.batch, self.draws, steps=steps, order=1, start=self.end)
+        finally:
+            self.engine.norms = None
+        return replace(self, end=end, norms=(*self.norms, *norms))
 
     def samples(self, n: int, inputs: Tree) -> Array:
         """(T, n, ...) samples from one noise per task, whatever the step; of a game that predicts, what it says at ``inputs["x"]``."""

@@ -24,6 +24,7 @@ from bench.grid.cells import SHUFFLED, Trial
 from bench.registry.registry import Registry, discover
 from bench.suite.locations import without_locations
 from bench.suite.model import Component
+from bench.trial.plain_extractor import as_extractor
 from bench.trial.sampling import SamplingEngine
 
 
@@ -69,7 +70,9 @@ def _tasks(name: str, parameters: str) -> TaskDistribution:
 
 @cache
 def _extractor(name: str, parameters: str, tasks_name: str, tasks_parameters: str, folder: Path) -> FeatureExtractor:
-    extractor: FeatureExtractor = worker_registry().create("feature_extractors", name, json.loads(parameters))
+    registry, settings = worker_registry(), json.loads(parameters)
+    made = registry.create("feature_extractors", name, settings)
+    extractor = as_extractor(made, name, settings, registry.source_hash("feature_extractors", name))
     tasks = _tasks(tasks_name, tasks_parameters)
     extractor.prepare(getattr(tasks, "single_class", tasks), folder)
     return extractor

@@ -17,6 +17,7 @@ from bench.suite.model import Component
 from bench.trees import Tree
 from bench.trial.adaptation import begin
 from bench.trial.assemble import Setup
+from bench.trial.health import game_health
 from bench.trial.rows import Rows
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +56,7 @@ def evaluate(setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, ou
         only: measure only the metric that has this output.
     """
     episodes, keys = setup.stream.held_out(split)
-    fake_KTM = _adapted_samples(setup, meta, episodes, keys, steps)
+    fake_KTM, health_K = _adapted(setup, meta, episodes, keys, steps)
     metrics = [(component, metric) for component, metric in setup.metrics if only is None or only in metric.outputs]
     spec = setup.stream.tasks.sample_spec
     support, query = (_parts(episodes, part, "x") for part in ("support", "query"))
@@ -88,7 +89,10 @@ def evaluate(setup: Setup, meta: Tree, split: Split, steps: Sequence[int], *, ou
     constant = np.repeat(known.mean(1, keepdims=True), fake_KTM.shape[2], axis=1)
     ceilings = _values(metrics, adapted(constant), only)
     rows, names = Rows(), [episode.task_id for episode in episodes]
-    for step, fake in zip(steps, fake_KTM, strict=True):
+    for step, fake, health in zip(steps, fake_KTM, health_K, strict=True):
+        for name, values in health.items():
+            for task, value in zip(names, values, strict=True):
+                rows.add(split=split, task_id=task, outer_step=outer_step, adaptation_step=step, metric=name, value=float(value))
         look = adapted(fake)
         for (number, name), values in _values(metrics, look, only).items():
             pooled = values.ndim == 0
@@ -122,21 +126,27 @@ def _cycled_labels(classes: int, n: int) -> Array:
     return np.eye(classes, dtype=np.float32)[np.arange(n) % classes]
 
 
-def _adapted_samples(setup: Setup, meta: Tree, episodes: Sequence[Episode], keys: Sequence[int], steps: Sequence[int]) -> Array:
-    """(K, T, M, ...) samples after each of ``steps``."""
+def _adapted(
+    setup: Setup, meta: Tree, episodes: Sequence[Episode], keys: Sequence[int], steps: Sequence[int]
+) -> tuple[Array, list[dict[str, Array]]]:
+    """(K, T, M, ...) samples after each of ``steps``, and {measure: (T,)} of the game's health there."""
     engine, protocol = setup.adapter, setup.trial.protocol
     engine.carried = setup.trainer.carried
-    chunks = []
+    chunks, healths = [], []
     for start in range(0, len(episodes), protocol["task_chunk"]):
         part = slice(start, start + protocol["task_chunk"])
         batch, draws = setup.stream.stack(episodes[part]), setup.stream.draws(keys[part])
         tasks = begin(engine, meta, batch, draws)
-        taken = []
+        taken, health = [], []
         for step in steps:
             tasks = tasks.further(step - tasks.steps)
             taken.append(tasks.samples(protocol["samples"], batch["query"]))
+            health.append(game_health(tasks))
         chunks.append(np.stack(taken))
-    return np.concatenate(chunks, axis=1)
+        healths.append(health)
+    return np.concatenate(chunks, axis=1), [
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in zip(*healths, strict=True)
+    ]
 
 
 def _parts(episodes: Iterable[Episode], part: str, name: str) -> Array:

@@ -102,7 +102,8 @@ def _train(setup: Setup, folder: Path, artefacts: Path, spent: float) -> Trainin
     reading = next((metric.outputs[trial.primary_metric] for _, metric in setup.metrics if trial.primary_metric in metric.outputs), None)
 
     def judge(rows: Rows) -> float:
-        return validation_loss(rows.columns["value"], reading) if reading else math.inf
+        pairs = zip(rows.columns["metric"], rows.columns["value"], strict=True)
+        return validation_loss([value for metric, value in pairs if metric == trial.primary_metric], reading) if reading else math.inf
 
     generator = torch.Generator().manual_seed(_learner_seed(trial))
     meta = setup.trainer.init(generator)

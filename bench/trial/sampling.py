@@ -65,6 +65,10 @@ class SamplingEngine(Engine):
         end = start or self.begin(meta, episodes[part], draws)
         return Rollout(end.params, {}, {}, end.path, end.steps + steps)
 
+    def health(self, meta: Tree, end: Rollout, episodes: Tree, draws: Draws) -> dict[str, Tensor]:
+        """No game is played."""
+        return {}
+
     def sample(self, meta: Tree, end: Rollout, n: int, draws: Draws, batch: Tree) -> Tensor:
         """Samples of every task (T, n, ...)."""
         fitted = {name: np.asarray(values.cpu()) for name, values in meta.items()}

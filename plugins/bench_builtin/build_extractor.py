@@ -24,8 +24,8 @@ def main() -> None:
         tasks = Glyphs(size=size)
         started = time.perf_counter()
         embedding = conv4.train(tasks, episodes=protonet.EPISODES)
-        name = f"protonet-conv4-glyphs-{size}"
-        protonet.save(embedding, protonet.SHIPPED, name, data=tasks.fingerprint(), torch=torch.__version__.partition("+")[0])
+        name, version = f"protonet-conv4-glyphs-{size}", torch.__version__.partition("+")[0]
+        conv4.save(embedding, protonet.SHIPPED, name, kind="protonet-conv4", data=tasks.fingerprint(), torch=version)
         print(name, dict(embedding.certificate), embedding.fingerprint()[:16], f"{time.perf_counter() - started:.0f} s")
 
 

@@ -82,7 +82,7 @@ def test_a_shipped_extractor_earns_its_certificate_again(shipped):
     extractor, tasks = shipped
     stated = extractor.certificate()
     rounds = 60 if tasks.side == 16 else 20
-    measured = conv4.certify(protonet.load(protonet.shipped(tasks)), tasks, rounds=rounds)
+    measured = conv4.certify(conv4.load(protonet.shipped(tasks)), tasks, rounds=rounds)
     assert stated["ways"] == measured["ways"] == 20
     assert stated["one_shot_accuracy"] >= 0.55
     # All rounds are the certificate's own, so only the last bits of the machine differ; fewer rounds add sampling error.
@@ -165,7 +165,7 @@ def test_samples_of_another_shape_are_refused(shipped):
 
 @pytest.mark.parametrize("change", ["weight", "scale", "range"])
 def test_whatever_changes_a_feature_changes_the_fingerprint(change):
-    embedding = protonet.load(protonet.shipped(Glyphs()))
+    embedding = conv4.load(protonet.shipped(Glyphs()))
     state, preprocessing, scale = dict(embedding.state), embedding.preprocessing, embedding.scale
     if change == "weight":
         state["12.bias"] = state["12.bias"].clone()
@@ -250,13 +250,13 @@ def test_a_damaged_extractor_is_refused(tmp_path):
     intact = weights.read_bytes()
     weights.write_bytes(intact[:-4] + b"\0\0\0\1")
     with pytest.raises(MetricError, match="not what it was"):
-        protonet.load(pointer)
+        conv4.load(pointer)
     weights.write_bytes(intact[:1000])
     with pytest.raises(MetricError, match="cannot be read"):
-        protonet.load(pointer)
+        conv4.load(pointer)
     weights.unlink()
     with pytest.raises(MetricError, match="cannot be read"):
-        protonet.load(pointer)
+        conv4.load(pointer)
 
 
 def test_who_loses_a_race_uses_the_weights_of_the_winner(tmp_path, monkeypatch):
@@ -265,7 +265,7 @@ def test_who_loses_a_race_uses_the_weights_of_the_winner(tmp_path, monkeypatch):
 
     def slow(tasks, *, episodes):
         name = f"protonet-conv4-{protonet.recipe(tasks, episodes)[:16]}"
-        protonet.save(winner, tmp_path, name, data="")
+        conv4.save(winner, tmp_path, name, kind="protonet-conv4", data="")
         return train(tasks, episodes=episodes)
 
     monkeypatch.setattr(conv4, "train", slow)

@@ -10,12 +10,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
-from bench.contracts import ContractError, Kind, Lookahead, Parts, Play, Tree, cycled
+from bench.contracts import ContractError, Kind, Lookahead, Output, Parts, Play, Tree, cycled
 
 if TYPE_CHECKING:
     from bench.contracts import Draws
 
 Weights = Mapping[str, Mapping[str, Tensor]]
+
+SATURATED = 0.01  # of the pull at a sample that the logistic loss judges wrongly
 
 
 class Gan:
@@ -36,6 +38,10 @@ class Gan:
     kinds: ClassVar[tuple[Kind, ...]] = ("image", "points", "signal")
     needs_loss: ClassVar[bool] = True
     labels: ClassVar[str] = "optional"
+    health_outputs: ClassVar[Mapping[str, Output]] = {
+        "saturation": Output("lower", 0.0, "saturated share of discriminator logits", about="game"),
+        "discriminator-gap": Output("closer", 0.0, "discriminator logit, support - query (above 0: overfits)", about="game"),
+    }
     players = ("generator", "discriminator")
 
     def __init__(
@@ -123,6 +129,31 @@ class BoundGan:
         """(n, *shape); in a labelled task, row i is of class i modulo the number of classes."""
         labels = torch.eye(batch["y"].shape[1], dtype=batch["y"].dtype, device=batch["y"].device) if "y" in batch else None
         return self._generate(weights, self._latents(n, draws), cycled(labels, n))
+
+    def health(self, weights: Weights, episode: Tree, state: Tree, draws: Draws) -> dict[str, Tensor]:
+        """Of the discriminator, without augmentation: ``saturation`` and ``discriminator-gap``.
+
+        A sample, one of n of its kind, is saturated where n |dL_D / dlogit| < 0.01: the discriminator learns nothing from it any more.
+        For the logistic loss that is a logit beyond ln 99 = 4.6 on the right side, where the gradient of the minimax generator vanishes
+        (Goodfellow et al., 2014, section 3; Arjovsky and Bottou, 2017, https://arxiv.org/abs/1701.04862, theorem 2.4); for the hinge
+        loss, one beyond the margin. The share is the mean of those of real and of generated samples.
+
+        The gap is the mean logit of the support minus that of the query: above 0, the discriminator remembers what it has seen
+        (Karras et al., 2020, https://arxiv.org/abs/2006.06676, section 2). Batches are as large as the support, since logits may
+        depend on that.
+        """
+        support, query = episode["support"], episode["query"]
+        labels, n = support.get("y"), len(support["x"])
+        again = torch.arange(n, device=query["x"].device) % len(query["x"])
+        unseen = {name: values.index_select(0, again) for name, values in query.items()}
+        fake = self._generate(weights, self._latents(n, draws), cycled(labels, n))
+        critic = self.critic(self.modules["discriminator"], weights["discriminator"])
+        on_support, on_query, on_fake = (
+            critic.logits(x, y) for x, y in ((support["x"], labels), (unseen["x"], unseen.get("y")), (fake, cycled(labels, n)))
+        )
+        slopes = critic.slopes(self.loss.discriminator_loss, on_support, on_fake)
+        resting = torch.stack([(len(slope) * slope.abs() < SATURATED).to(slope.dtype).mean() for slope in slopes])
+        return {"saturation": resting.mean(), "discriminator-gap": on_support.mean() - on_query.mean()}
 
     def _latents(self, n: int, draws: Draws) -> Tensor:
         return draws.normal("z", (n, self.modules["generator"].latent))
