@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from bench.errors import MetricError
 from bench.stats.aggregate import LEVEL, Variance, replicate_variance, task_variance, total_variance
@@ -61,7 +61,8 @@ def detectable_difference(
         level: coverage of the interval.
 
     Returns:
-        (t_level + t_power) sqrt(v), v and the degrees of freedom as in the interval; inf below 2 replicates or tasks.
+        c sqrt(v), with v and the degrees of freedom as in the interval, and c the noncentrality at which a t variable exceeds the
+        interval's quantile with probability ``power``; inf below 2 replicates or tasks.
 
     Raises:
         MetricError: a standard deviation is negative, or ``power`` or ``level`` is not between 0 and 1.
@@ -74,7 +75,8 @@ def detectable_difference(
         return float("inf")
     parts = [Variance(sd_replicate**2 / n_replicates, n_replicates - 1), Variance(sd_task**2 / n_tasks, n_tasks - 1)]
     total, df = total_variance(parts)
-    return float((stats.t.ppf((1 + level) / 2, df) + stats.t.ppf(power, df)) * np.sqrt(total))
+    # The sum of two central quantiles would promise too much: at 3 replicates 0.8 for what is found in 0.76 of cases.
+    return float(special.nctdtrinc(df, 1 - power, stats.t.ppf((1 + level) / 2, df)) * np.sqrt(total))
 
 
 def can_decide(

@@ -65,3 +65,11 @@ def test_a_difference_of_the_detectable_size_is_found_about_as_often_as_asked():
         difference = effect + 0.4 * rng.normal(size=(8, 1)) + 0.3 * rng.normal(size=(1, 40)) + rng.normal(size=(8, 40))
         found += two_way_difference(tidy(difference), tidy(np.zeros((8, 40)))).low > 0
     assert 0.68 <= found / 200 <= 0.92
+
+
+def test_the_detectable_difference_is_found_with_the_asked_probability():
+    # Equal variances and equal degrees of freedom of both parts: a noncentral t with 2 (n - 1) degrees of freedom.
+    for n, power in ((3, 0.5), (3, 0.8), (6, 0.9)):
+        effect = detectable_difference(sd_replicate=1.0, sd_task=1.0, n_replicates=n, n_tasks=n, power=power)
+        df, error = 2 * (n - 1), np.sqrt(2 / n)
+        assert stats.nct.sf(stats.t.ppf(0.975, df), df, effect / error) == pytest.approx(power, rel=1e-6)
