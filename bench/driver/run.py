@@ -270,7 +270,8 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
             planned.registry.observe("bench_trial_finished", trial=trial.to_dict(), row=row)
             failures = sum(progress.done[status] for status in FAILURES)
             if options.max_failures is not None and failures >= options.max_failures:
-                raise TooManyFailures(f"{failures} cell{'s' if failures > 1 else ''} failed, the last with: {row.get('reason') or row['status']}")
+                told = f"{failures} cells" if failures > 1 else "1 cell"
+                raise TooManyFailures(f"{told} failed, the last with: {row.get('reason') or row['status']}")
 
         def on_tick() -> None:
             store.tick()

@@ -517,7 +517,7 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     }
     # The ids of the tuning trials stand for everything that can change what they choose.
     amount = {"axis": trial.budget["axis"], "amount": trial.budget["amount"], "tuning": trial.tuning}
-    keys = {"warm_key": warm_key, "features_key": features_key, "judge_key": judge_key}
+    keys: dict[str, Any] = {"warm_key": warm_key, "features_key": features_key, "judge_key": judge_key}
     identified = replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), **keys)
     if trial.transfer is None:
         return identified

@@ -18,7 +18,7 @@ from bench.registry.registry import discover
 
 
 def facts(name: str, parameters: dict[str, Any], *, asked: str, plugins: str) -> dict[str, Any]:
-    """``{"answer": ..., "error": ..., "rule": ...}``: the ``fingerprint`` of its data, a text, or its ``sample_spec``, a mapping of its fields.
+    """``{"answer": ..., "error": ..., "rule": ...}``: the ``fingerprint`` of its data, a text, or the fields of its ``sample_spec``.
 
     ``rule`` is true where the hyperparameters break a rule of the component, so that no data would mend it.
     """

@@ -128,7 +128,7 @@ def _refuse_different(before: Study, after: Study) -> None:
         distribution, metric = map(str, changed.index[0])
         raise UsageError(
             f"metric {metric!r} on {distribution!r} is defined differently in the two folders (feature extractor, sample counts, reference "
-            f"samples or its own version): fingerprints {changed.iloc[0, 0]} and {changed.iloc[0, 1]}; their numbers do not compare"
+            f"samples or its own version): fingerprints {changed.iloc[0, 0]!s} and {changed.iloc[0, 1]!s}; their numbers do not compare"
         )
 
 
