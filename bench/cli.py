@@ -7,11 +7,13 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, DataError, ExitCode, UsageError
 
+WATCH_SECONDS = 5.0
 EPILOG = """\
 examples:
   bench run suites/fewshot.yaml                 run what is missing, then write results/fewshot/report.html
@@ -22,7 +24,7 @@ examples:
                                                 draw what looks like your own images
   bench plugins list                            what is installed, and what is broken and why
 
-exit codes: 0 ok (diverged and skipped are outcomes), 1 a cell failed, 2 interrupted, 3 broken plugin or internal error,
+exit codes: 0 ok (diverged and skipped are outcomes), 1 a cell or an audit failed, 2 interrupted, 3 broken plugin or internal error,
 4 usage or invalid suite, 5 nothing selected, 6 regression found
 """
 
@@ -88,10 +90,24 @@ def _parser() -> argparse.ArgumentParser:
         "bench run suites/omniglot.yaml -k reptile",
     )
     _selects(run)
-    run.add_argument("--jobs", type=_positive, metavar="N", help="cells at the same time (default: cores of this machine)")
-    run.add_argument("--executor", choices=("ray", "inline"), default="ray", help="ray (default), or inline: one after the other, here")
-    run.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster, or 'auto'")
+    _runs(run)
     run.add_argument("--debug", action="store_true", help="one cell in the foreground, exceptions shown; nothing enters the ledger")
+
+    retry = _verb(
+        verbs,
+        "retry",
+        _run,
+        "run cells once more that failed, ran out of memory or time, and what is missing",
+        "bench retry suites/fewshot.yaml --failed\nbench retry suites/fewshot.yaml --timed-out --timeout 3600 -k maml",
+    )
+    _selects(retry)
+    _runs(retry)
+    for flag, status, what in (
+        ("--failed", "failed", "raised an exception"),
+        ("--oom", "oom", "ran out of memory"),
+        ("--timed-out", "timeout", "were killed at their time limit"),
+    ):
+        retry.add_argument(flag, dest="again", action="append_const", const=status, help=f"cells that {what} (default: all three kinds)")
 
     plan = _verb(
         verbs, "plan", _plan, "what a run would cost; runs nothing", "bench plan suites/fewshot.yaml\nbench plan suites/fewshot.yaml --json"
@@ -100,16 +116,88 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--jobs", type=_positive, metavar="N", help="cells at the same time (default: cores of this machine)")
     plan.add_argument("--json", action="store_true", help="print JSON")
 
-    validate = _verb(verbs, "validate", _validate, "check a suite; every problem at once", "bench validate suites/fewshot.yaml")
+    validate = _verb(
+        verbs,
+        "validate",
+        _validate,
+        "check a suite; every problem at once, and where its arms are not equal",
+        "bench validate suites/fewshot.yaml",
+    )
     validate.add_argument("suite", type=Path)
     validate.add_argument("--json", action="store_true", help="print the resolved suite as JSON")
 
     schema = _verb(verbs, "schema", _schema, "JSON Schema of suites, for editors", "bench schema > suite.schema.json")
     schema.add_argument("--json", action="store_true", help="no change: a schema is JSON")
 
-    report = _verb(verbs, "report", _report, "write tables, figures and the page of a results folder", "bench report results/fewshot")
+    report = _verb(
+        verbs,
+        "report",
+        _report,
+        "write tables, figures and the page of a results folder",
+        "bench report results/fewshot\nbench report results/fewshot --x flops",
+    )
     report.add_argument("results", type=Path)
+    report.add_argument(
+        "--x",
+        choices=("steps", "gradients", "samples", "flops", "seconds"),
+        help="what stands under quality and under training curves (default: each cost beside the others, and outer steps)",
+    )
     report.add_argument("--json", action="store_true", help="print the files written as JSON")
+
+    audit = _verb(
+        verbs,
+        "audit",
+        _audit,
+        "test the harness itself: its intervals, tests and measures, where the truth is known",
+        "bench audit\nbench audit results/fewshot --quick\nbench audit --output results/reference/audit --certify",
+    )
+    audit.add_argument(
+        "results", type=Path, nargs="*", help="results folders whose cells are relabelled (default: those in results/reference, if any)"
+    )
+    audit.add_argument(
+        "-o", "--output", type=Path, default=Path("results/audit"), metavar="DIR", help="folder to write (default: results/audit)"
+    )
+    audit.add_argument("--seed", type=_count, default=0, metavar="N", help="of every random stream (default: 0)")
+    audit.add_argument("--quick", action="store_true", help="few draws, a minute instead of ten: finds gross faults only")
+    audit.add_argument(
+        "--certify", action="store_true", help="for developers: make this the certificate that ships with the package and reports cite"
+    )
+    audit.add_argument("--json", action="store_true", help="print the certificate as JSON")
+
+    show = _verb(
+        verbs,
+        "show",
+        _show,
+        "the answer, the table and small curves, in the terminal",
+        "bench show results/fewshot",
+    )
+    show.add_argument("results", type=Path)
+
+    progress = _verb(
+        verbs,
+        "status",
+        _status,
+        "how far a run is, while it goes on or after it",
+        "bench status results/fewshot\nbench status results/fewshot --watch",
+    )
+    progress.add_argument("results", type=Path)
+    progress.add_argument("--watch", action="store_true", help="print anew every few seconds until every cell has ended (Ctrl-C leaves)")
+    progress.add_argument("--json", action="store_true", help="print JSON")
+
+    compare = _verb(
+        verbs,
+        "compare",
+        _compare,
+        "two results folders of a suite, before and after: what became worse (exit code 6)",
+        "bench compare results/monday results/tuesday\n"
+        "bench compare main/fewshot branch/fewshot --markdown > comment.md\n"
+        "bench compare before after --all-metrics",
+    )
+    compare.add_argument("before", type=Path, help="results folder of another commit, plugin version or machine")
+    compare.add_argument("after", type=Path, help="results folder that must not be worse")
+    compare.add_argument("--all-metrics", action="store_true", help="the other metrics, too; only the primary one decides the exit code")
+    compare.add_argument("--markdown", action="store_true", help="print Markdown, for a pull request")
+    compare.add_argument("--json", action="store_true", help="print JSON")
 
     adapt = _verb(
         verbs,
@@ -157,6 +245,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     info.add_argument("name", help="component or plugin")
     info.add_argument("--json", action="store_true", help="print JSON")
+    new = _verb(
+        kinds,
+        "new",
+        _plugins_new,
+        "write a plugin to start from: module, contract tests, suite, README, continuous integration",
+        "bench plugins new soft-hinge --kind gan-loss\nbench plugins new my-learner --kind meta-learner --output ~/plugins",
+    )
+    new.add_argument("name", help="of the component; the distribution is called bench-NAME")
+    new.add_argument(
+        "--kind", required=True, help="what it is: meta-learner, gan-loss, task-distribution, network, regulariser, metric, ..."
+    )
+    new.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="folder in which bench-NAME is made (default: here)")
+    check = _verb(
+        kinds,
+        "check",
+        _plugins_check,
+        "run the contract tests of everything that a plugin offers, and write a certificate",
+        "bench plugins check bench-soft-hinge\nbench plugins check bench-soft-hinge --output certificate.json",
+    )
+    check.add_argument("package", help="installed distribution, or its plugin")
+    check.add_argument("-o", "--output", type=Path, metavar="FILE", help="the certificate (default: PACKAGE-VERSION.certificate.json)")
+    check.add_argument("--timeout", type=_positive, metavar="SECONDS", help="for the tests of one component (default: 300)")
+    check.add_argument("--json", action="store_true", help="print the certificate")
     return parser
 
 
@@ -183,6 +294,26 @@ def _selects(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="cells at the same time (default: cores of this machine)")
+    parser.add_argument("--executor", choices=("ray", "inline"), default="ray", help="ray (default), or inline: one after the other, here")
+    parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster, or 'auto'")
+    parser.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS", help="kill a cell that runs longer, hung native code included (not with inline)"
+    )
+    parser.add_argument("--max-failures", type=_positive, metavar="N", help="stop after so many failed cells (default: run them all)")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
+    return value
+
+
 def _positive(text: str) -> int:
     return _count(text, least=1)
 
@@ -200,8 +331,11 @@ def _count(text: str, least: int = 0) -> int:
 def _options(options: argparse.Namespace) -> Any:
     from bench.driver.run import RunOptions
 
-    names = ("output", "jobs", "executor", "address", "device", "quick", "select", "debug")
-    return RunOptions(**{name: getattr(options, name) for name in names if hasattr(options, name)})
+    names = ("output", "jobs", "executor", "address", "device", "quick", "select", "debug", "timeout", "max_failures")
+    given: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    if hasattr(options, "again"):
+        given["again"] = tuple(options.again or ("failed", "oom", "timeout"))
+    return RunOptions(**given)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -220,6 +354,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     from bench.grid.cells import expand, refuse_nothing
+    from bench.grid.equality import unequal_arms
     from bench.registry.registry import discover
     from bench.suite.model import load_suite
 
@@ -232,10 +367,13 @@ def _validate(options: argparse.Namespace) -> int:
         trials = expand(suite, registry)
     except DataError as error:
         print(f"{options.suite}: valid, but it can't run here yet: {error}")
-        return ExitCode.OK
-    refuse_nothing(trials)
-    skipped = sum(bool(trial.skip) for trial in trials)
-    print(f"{options.suite}: valid; {len(trials)} cells" + (f", {skipped} of them skipped (bench plan says why)" if skipped else ""))
+    else:
+        refuse_nothing(trials)
+        skipped = sum(bool(trial.skip) for trial in trials)
+        print(f"{options.suite}: valid; {len(trials)} cells" + (f", {skipped} of them skipped (bench plan says why)" if skipped else ""))
+    with suppress(DataError):
+        for flag in unequal_arms(suite, registry):
+            print(f"  not equal: {flag}")
     return ExitCode.OK
 
 
@@ -250,13 +388,68 @@ def _schema(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from bench.driver.reporting import report
 
-    paths = report(options.results)
+    paths = report(options.results, x=options.x)
     if options.json:
         print(json.dumps([str(path) for path in paths]))
     else:
         print("\n".join(str(path) for path in paths if path.parent == options.results))
         print(f"{sum(path.parent != options.results for path in paths)} tables and figures in {options.results / 'report'}")
     return ExitCode.OK
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from bench.driver.auditing import run_audit, verdict_text
+
+    found = run_audit(
+        options.results,
+        options.output,
+        seed=options.seed,
+        quick=options.quick,
+        certify=options.certify,
+        say=lambda text: print(f"bench: {text}", file=sys.stderr, flush=True),
+    )
+    print(json.dumps(found.certificate, indent=1) if options.json else verdict_text(found, options.output))
+    return ExitCode.OK if found.passed else ExitCode.CELL_FAILED
+
+
+def _show(options: argparse.Namespace) -> int:
+    from shutil import get_terminal_size
+
+    from bench.driver.reading import show
+
+    # Into a pipe or a file there is no width to keep to: nothing is folded there.
+    interactive = sys.stdout.isatty()
+    print(show(options.results, width=get_terminal_size().columns if interactive else 400, colour=interactive))
+    return ExitCode.OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    import time
+
+    from bench.driver.status import status, status_text
+
+    while True:
+        found = status(options.results)
+        print(json.dumps(found, indent=1) if options.json else status_text(found), flush=True)
+        if not options.watch or not set(found["counts"]) & {"planned", "running"}:
+            return ExitCode.OK
+        time.sleep(WATCH_SECONDS)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from shutil import get_terminal_size
+
+    from bench.driver.reading import compare
+
+    found = compare(
+        options.before,
+        options.after,
+        every_metric=options.all_metrics,
+        markdown=options.markdown,
+        width=get_terminal_size().columns if sys.stdout.isatty() else 400,
+    )
+    print(json.dumps(found.record, indent=1) if options.json else found.text)
+    return ExitCode.REGRESSION if found.comparison.regressions else ExitCode.OK
 
 
 def _adapt(options: argparse.Namespace) -> int:
@@ -291,6 +484,31 @@ def _plugins_info(options: argparse.Namespace) -> int:
     registry = discover()
     print(json.dumps(info_json(registry, options.name), indent=1) if options.json else info_text(registry, options.name))
     return ExitCode.OK
+
+
+def _plugins_new(options: argparse.Namespace) -> int:
+    from bench.authoring.scaffold import new_plugin
+    from bench.registry.registry import discover
+
+    place = new_plugin(options.name, options.kind, options.output, discover())
+    print(f"{place} is a plugin. Next:\n  cd {place}\n  pip install -e '.[test]' && pytest\n  bench plugins list\n  bench run suite.yaml")
+    return ExitCode.OK
+
+
+def _plugins_check(options: argparse.Namespace) -> int:
+    from bench.authoring.certificate import TIMEOUT, certificate_text, certify
+    from bench.registry.registry import discover
+
+    certificate = certify(
+        options.package,
+        discover(),
+        timeout=options.timeout or TIMEOUT,
+        say=lambda text: print(f"bench: {text}", file=sys.stderr, flush=True),
+    )
+    place = options.output or Path(f"{certificate['distribution']}-{certificate['version']}.certificate.json")
+    place.write_text(json.dumps(certificate, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(certificate, indent=1) if options.json else f"{certificate_text(certificate)}\ncertificate: {place}")
+    return ExitCode.OK if certificate["passed"] else ExitCode.CELL_FAILED
 
 
 if __name__ == "__main__":
