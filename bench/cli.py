@@ -184,6 +184,21 @@ def _parser() -> argparse.ArgumentParser:
     progress.add_argument("--watch", action="store_true", help="print anew every few seconds until every cell has ended (Ctrl-C leaves)")
     progress.add_argument("--json", action="store_true", help="print JSON")
 
+    reasons = _verb(
+        verbs,
+        "why",
+        _why,
+        "why a cell would run or not: its identity beside those that have run",
+        "bench why results/fewshot\nbench why results/fewshot 692ff13\n"
+        "bench why results/fewshot -k 'reptile and replicate=0' --suite suites/fewshot.yaml",
+    )
+    reasons.add_argument("results", type=Path)
+    reasons.add_argument("cell", nargs="?", default="", metavar="CELL", help="trial id, or its beginning (default: every cell)")
+    reasons.add_argument("-k", dest="select", default="", metavar="EXPR", help="cells whose labels match")
+    reasons.add_argument("--suite", type=Path, help="the suite as it is now (default: the one that the folder was made from)")
+    reasons.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where it would run (default: cpu)")
+    reasons.add_argument("--json", action="store_true", help="print JSON")
+
     compare = _verb(
         verbs,
         "compare",
@@ -434,6 +449,16 @@ def _status(options: argparse.Namespace) -> int:
         if not options.watch or not set(found["counts"]) & {"planned", "running"}:
             return ExitCode.OK
         time.sleep(WATCH_SECONDS)
+
+
+def _why(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from bench.driver.why import why, why_text
+
+    found = why(options.results, options.cell, select=options.select, suite=options.suite, device=options.device)
+    print(json.dumps([asdict(one) for one in found], indent=1) if options.json else why_text(found))
+    return ExitCode.OK
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -23,7 +23,10 @@ from bench_builtin.task_distributions import omniglot
 
 ROOT = Path(__file__).parent.parent
 TWIN = ROOT / "tests" / "suites" / "twin.yaml"
-VERBS = (["run"], ["plan"], ["validate"], ["schema"], ["report"], ["adapt"], ["plugins", "list"], ["plugins", "info"])
+VERBS = (
+    *(["run"], ["retry"], ["plan"], ["validate"], ["schema"], ["report"], ["status"], ["why"], ["show"], ["compare"], ["audit"], ["adapt"]),
+    *(["plugins", "list"], ["plugins", "info"]),
+)
 
 TINY = {
     "question": "Does it run?",
@@ -181,9 +184,11 @@ def test_a_reader_that_has_gone_is_no_error():
 
 
 # ------------------------------------------------------------------ validate and schema
-def test_validate_counts_cells(say, suite):
+def test_validate_counts_cells_and_warns_of_unequal_arms_without_failing(say, suite):
     code, out, _ = say("validate", suite())
-    assert (code, out) == (ExitCode.OK, "tiny.yaml: valid; 2 cells\n")
+    verdict, flag = out.splitlines()
+    assert (code, verdict) == (ExitCode.OK, "tiny.yaml: valid; 2 cells")
+    assert flag.startswith("  not equal: budget: scratch spends none of it")
 
 
 def test_validate_tells_of_skipped_cells(say):
@@ -365,6 +370,27 @@ def test_run_plan_and_report_of_one_suite(say, suite, tmp_path):
     # And fewer: rows of cells that the suite no longer has leave the tables.
     code, out, _ = run(say, suite())
     assert len(ledger_frame(results)) == 2
+
+
+def test_results_are_shown_in_the_terminal_and_compared_with_others(say, suite):
+    assert run(say, suite(replicates=2), "-o", "before")[0] == ExitCode.OK
+    assert run(say, suite(replicates=2), "-o", "after")[0] == ExitCode.OK
+    code, out, _ = say("show", "before")
+    assert code == ExitCode.OK
+    for words in ("Does it run?", "Results on", "scratch", "n_ok/n_planned", "2/2", "bench report before"):
+        assert words in out
+    code, out, _ = say("compare", "before", "after", "--all-metrics")
+    assert (code, "No regression among 2 arms: 2 with the same numbers" in out) == (ExitCode.OK, True)
+    assert "| finetune |" in say("compare", "before", "after", "--markdown")[1]
+    assert json.loads(say("compare", "before", "after", "--json")[1])["regressions"] == []
+
+    # Other networks under the same names are another version; a worse one is told by the exit code.
+    assert run(say, suite(replicates=2, name="tiny", networks=[{"mlp": {"width": 8}}]), "-o", "other")[0] == ExitCode.OK
+    code, out, _ = say("compare", "before", "other", "--json")
+    found = json.loads(out)
+    assert code == (ExitCode.REGRESSION if found["regressions"] else ExitCode.OK)
+    assert {row["verdict"] for row in found["changes"]} != {"same numbers"}
+    assert say("compare", "before", "nowhere")[0] == ExitCode.USAGE
 
 
 def test_a_quick_run_has_a_folder_of_its_own(say, suite, tmp_path):

@@ -18,10 +18,10 @@ from bench.driver.planning import Plan, known_rows, make_plan
 from bench.driver.progress import Progress, spell_seconds
 from bench.driver.tuning import RECORD, Choice, choices, write_record
 from bench.errors import ExitCode, UsageError
-from bench.grid.cells import Trial, expand, refuse_nothing
+from bench.grid.cells import Trial, expand, identity_parts, refuse_nothing
 from bench.grid.selection import select
 from bench.registry.registry import Registry, discover
-from bench.store import Store, unwritable, write_atomic
+from bench.store import Store, unwritable, write_atomic, write_identities
 from bench.suite.locations import anonymous_suite, anonymous_text
 from bench.suite.model import Budget, Suite, load_suite
 
@@ -223,6 +223,7 @@ def _record_plan(store: Store, planned: Planned, suite_path: Path) -> None:
         if trial.skip:
             store.skip(trial.trial_id, trial.skip, cell=trial.cell())
     store.plan({trial.trial_id: trial.cell() for trial in planned.plan.trials if not trial.skip})
+    write_identities(store.folder, {trial.trial_id: identity_parts(trial) for trial in planned.plan.missing})
     if planned.whole:
         store.drop(set(store.rows) - {trial.trial_id for trial in planned.plan.trials})
 

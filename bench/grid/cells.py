@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -60,6 +60,7 @@ class Trial:
         features_key: names the feature extractor that this cell shares with others.
         judge_key: names the classifier that its metrics judge samples with, see :mod:`bench.grid.judging`; empty where none does.
         trial_id, lineage_id: content hashes with and without the budget.
+        identity: what they are hashes of, by part; it does not travel to workers.
     """
 
     suite: str
@@ -90,6 +91,7 @@ class Trial:
     judge_key: str = ""
     trial_id: str = ""
     lineage_id: str = ""
+    identity: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def place(self) -> str:
@@ -129,7 +131,7 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, as it travels to a worker."""
-        return asdict(self)
+        return {name: value for name, value in asdict(replace(self, identity={})).items() if name != "identity"}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Trial:
@@ -518,7 +520,8 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     # The ids of the tuning trials stand for everything that can change what they choose.
     amount = {"axis": trial.budget["axis"], "amount": trial.budget["amount"], "tuning": trial.tuning}
     keys: dict[str, Any] = {"warm_key": warm_key, "features_key": features_key, "judge_key": judge_key}
-    identified = replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), **keys)
+    identity = {**lineage, "budget": amount}
+    identified = replace(trial, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), identity=identity, **keys)
     if trial.transfer is None:
         return identified
     elsewhere = trial.transfer.task_distribution
@@ -527,7 +530,33 @@ def _identified(trial: Trial, registry: Registry) -> Trial:
     if of(elsewhere) == of(trial.task_distribution):
         return replace(identified, transfer=transfer)
     lineage |= {"measured_on": [of(elsewhere), data(elsewhere), _unordered(transfer.metrics, of)]}
-    return replace(identified, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), transfer=transfer)
+    identity = {**lineage, "budget": amount}
+    return replace(identified, trial_id=_hash([lineage, amount]), lineage_id=_hash(lineage), identity=identity, transfer=transfer)
+
+
+def identity_parts(trial: Trial) -> dict[str, str]:
+    """Short hashes of what the trial's identity is made of: of each component its settings and its code, of a protocol each setting."""
+    parts: dict[str, str] = {}
+    for name, content in trial.identity.items():
+        if name == "protocol":
+            parts |= {f"protocol.{key}": _short_hash(value) for key, value in content.items()}
+            continue
+        components = [content] if _is_component(content) else content
+        if isinstance(components, list) and all(map(_is_component, components)):
+            parts |= {name: _short_hash([one[:4] for one in components])}
+            parts |= {f"code of {name}": _short_hash([one[4:] for one in components])} if components else {}
+        else:
+            parts[name] = _short_hash(content)
+    return parts
+
+
+def _is_component(content: Any) -> bool:
+    """Whether it is a component as :func:`_identified` spells it: family, name, hyperparameters, others at test, hashes of its code."""
+    return isinstance(content, list) and len(content) > 4 and isinstance(content[2], Mapping)
+
+
+def _short_hash(content: Any) -> str:
+    return _hash(content)[:8]
 
 
 def _unordered(metrics: tuple[Component, ...], of: Callable[[Component], Any]) -> list[Any]:

@@ -7,6 +7,7 @@
 from bench.store.artefacts import load_samples, load_tree, read_progress, save_samples, save_tree, tree_metadata, write_progress
 from bench.store.files import unwritable, write_atomic
 from bench.store.folder import Store, check_outcome
+from bench.store.identities import read_identities, write_identities
 from bench.store.ledger import COSTS, OUTCOMES, ROW_COLUMNS, STATUSES, TUNING_COSTS, Ledger, TrialRow, read_ledger
 from bench.store.segments import MEASUREMENT_COLUMNS, SEGMENTS, is_whole, read_segment
 
@@ -25,6 +26,7 @@ __all__ = [
     "is_whole",
     "load_samples",
     "load_tree",
+    "read_identities",
     "read_ledger",
     "read_progress",
     "read_segment",
@@ -33,5 +35,6 @@ __all__ = [
     "tree_metadata",
     "unwritable",
     "write_atomic",
+    "write_identities",
     "write_progress",
 ]

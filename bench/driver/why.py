@@ -1,0 +1,117 @@
+"""Why a cell would run, or why it would not: its identity beside those that a results folder has recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.driver.lookup import told
+from bench.driver.planning import RERUN, known_rows
+from bench.errors import UsageError
+from bench.grid.cells import Trial, expand, identity_parts
+from bench.grid.selection import select as select_trials
+from bench.registry.registry import discover
+from bench.store import TrialRow, read_identities
+from bench.suite.model import load_suite
+
+LISTED = 10
+
+_MEANING = {
+    "bench": "the code of the harness that makes numbers",
+    "torch": "the version of PyTorch",
+    "device": "the class of the device",
+    "data": "the content of the data",
+    "features": "the feature extractor, or what it was trained on",
+    "judge": "the classifier that samples are judged with",
+    "warm": "the warm start that is shared",
+    "measured_on": "where it is measured",
+    "budget": "the budget, or what tuning chose it by",
+}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One cell, and what became of it.
+
+    Attributes:
+        cached: a run would take it from the ledger.
+        text: why, for people.
+        differs: parts of its identity that the nearest recorded cell has otherwise.
+    """
+
+    trial_id: str
+    cell: str
+    cached: bool
+    text: str
+    differs: tuple[str, ...] = ()
+
+
+def why(results: Path, cell: str = "", *, select: str = "", suite: Path | None = None, device: str = "cpu") -> list[Explanation]:
+    """Explain each cell that is meant.
+
+    Args:
+        results: results folder.
+        cell: a trial id or its beginning, of a cell of the suite as it is now or of one that has run; empty for all.
+        select: words as for ``-k`` of ``bench run``.
+        suite: the suite; default: the one that the folder was made from.
+        device: where it would run.
+
+    Raises:
+        UsageError: no cell is meant.
+        SuiteError, PluginError, DataError: the suite cannot be read or its cells not be identified.
+    """
+    registry = discover()
+    planned = expand(load_suite(suite or results / "suite.yaml", registry), registry, device=device)
+    trials = [one for one in planned if not one.skip]
+    rows = known_rows(results)
+    recorded = read_identities(results)
+    if select:
+        trials = select_trials(trials, select)
+    if cell:
+        old = {_key(row.cell) for row in rows.values() if row.trial_id.startswith(cell.lower())}
+        trials = [one for one in trials if one.trial_id.startswith(cell.lower()) or _key(one.cell()) in old]
+    if not trials:
+        raise UsageError(f"{results}: no cell of the suite is meant by {cell or select!r}; bench plan lists them, bench status their ids")
+    return [_explained(trial, rows, recorded) for trial in trials]
+
+
+def _key(cell: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(sorted((name, str(value)) for name, value in cell.items() if name != "suite"))
+
+
+def _explained(trial: Trial, rows: Mapping[str, TrialRow], recorded: Mapping[str, Mapping[str, str]]) -> Explanation:
+    cell = f"{trial.arm} on {trial.place}, replicate {trial.replicate}"
+    row = rows.get(trial.trial_id)
+    if row is not None and row.status not in (*RERUN, "skipped"):
+        return Explanation(trial.trial_id, cell, True, f"in the ledger with the same identity ({row.status}): it would not run again")
+    if row is not None and row.status != "skipped":
+        return Explanation(trial.trial_id, cell, False, f"planned, and without an outcome so far ({row.status}): it would run")
+    others = {trial_id: parts for trial_id, parts in recorded.items() if trial_id in rows and rows[trial_id].status not in RERUN}
+    if not others:
+        told_why = "nothing that it could be compared with has run here" if not rows else "this folder has no record of identities"
+        return Explanation(trial.trial_id, cell, False, f"no cell has this identity, and {told_why}: it would run")
+    own = identity_parts(trial)
+    # Among equally near cells the one of the same labels is the one that a reader has in mind.
+    nearest = min(others, key=lambda other: (len(_differing(own, others[other])), _key(rows[other].cell) != _key(trial.cell())))
+    differs = _differing(own, others[nearest])
+    spelled = "; ".join(f"{part} ({_MEANING[part]})" if part in _MEANING else part for part in differs)
+    text = f"no cell has this identity; the nearest is {nearest[:8]} ({told(rows[nearest])}), which differs in {spelled}: it would run"
+    return Explanation(trial.trial_id, cell, False, text, tuple(differs))
+
+
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    return [part for part in {**one, **other} if one.get(part) != other.get(part)]
+
+
+def why_text(found: Sequence[Explanation]) -> str:
+    """Cells with equal explanations are told together."""
+    groups: dict[str, list[Explanation]] = {}
+    for one in found:
+        groups.setdefault(", ".join(one.differs) or one.text, []).append(one)
+    lines = []
+    for group in groups.values():
+        lines += [f"{one.trial_id[:8]}  {one.cell}" for one in group[:LISTED]]
+        lines += [f"and {len(group) - LISTED} more alike"] if len(group) > LISTED else []
+        lines.append(f"  {group[0].text}")
+    return "\n".join(lines)
