@@ -199,6 +199,17 @@ def _parser() -> argparse.ArgumentParser:
     reasons.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where it would run (default: cpu)")
     reasons.add_argument("--json", action="store_true", help="print JSON")
 
+    cleaning = _verb(
+        verbs,
+        "clean",
+        _clean,
+        "what a results folder could do without; deletes it with --yes",
+        "bench clean results/fewshot\nbench clean results/fewshot --checkpoints --yes",
+    )
+    cleaning.add_argument("results", type=Path)
+    cleaning.add_argument("--checkpoints", action="store_true", help="those of finished trials, too (bench adapt needs them)")
+    cleaning.add_argument("--yes", action="store_true", help="delete it")
+
     compare = _verb(
         verbs,
         "compare",
@@ -458,6 +469,14 @@ def _why(options: argparse.Namespace) -> int:
 
     found = why(options.results, options.cell, select=options.select, suite=options.suite, device=options.device)
     print(json.dumps([asdict(one) for one in found], indent=1) if options.json else why_text(found))
+    return ExitCode.OK
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from bench.driver.cleaning import clean, waste, waste_text
+
+    found = (clean if options.yes else waste)(options.results, checkpoints=options.checkpoints)
+    print(waste_text(found, deleted=options.yes))
     return ExitCode.OK
 
 

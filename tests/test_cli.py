@@ -24,7 +24,21 @@ from bench_builtin.task_distributions import omniglot
 ROOT = Path(__file__).parent.parent
 TWIN = ROOT / "tests" / "suites" / "twin.yaml"
 VERBS = (
-    *(["run"], ["retry"], ["plan"], ["validate"], ["schema"], ["report"], ["status"], ["why"], ["show"], ["compare"], ["audit"], ["adapt"]),
+    *(
+        ["run"],
+        ["retry"],
+        ["plan"],
+        ["validate"],
+        ["schema"],
+        ["report"],
+        ["status"],
+        ["why"],
+        ["show"],
+        ["clean"],
+        ["compare"],
+        ["audit"],
+        ["adapt"],
+    ),
     *(["plugins", "list"], ["plugins", "info"]),
 )
 
