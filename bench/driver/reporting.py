@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.audit.certificate import statement
 from bench.driver.tuning import RECORD, read_record
-from bench.errors import StoreError, SuiteError
+from bench.errors import DataError, PluginError, StoreError, SuiteError
+from bench.grid.equality import unequal_arms
 from bench.registry.registry import Registry, discover
 from bench.suite.model import Suite
 
 
-def report(results: Path, *, registry: Registry | None = None) -> list[Path]:
+def report(results: Path, *, registry: Registry | None = None, x: str | None = None) -> list[Path]:
     """Write page, tables and figures of a results folder.
+
+    Args:
+        results: results folder of a suite.
+        registry: what is installed; default: what is found now.
+        x: what stands on the x axis of costs and training curves, see :func:`bench.report.write_report`.
 
     Raises:
         StoreError: it is not a results folder, or damaged.
@@ -21,35 +29,62 @@ def report(results: Path, *, registry: Registry | None = None) -> list[Path]:
     from bench.frame import ledger_frame, load_results
     from bench.report import Tuned, write_report
 
-    if not (results / "suite.json").is_file():
-        raise StoreError(f"{results}: no suite.json here, so this is not a results folder; check the path, or run a suite to make one")
-    try:
-        suite = Suite.from_dict(_read(results / "suite.json")).to_dict()
-    except SuiteError as error:
-        raise StoreError(f"{results / 'suite.json'}: {error}; run the suite again, which writes it anew") from error
+    registry = registry or discover()
+    suite = recorded_suite(results)
     command = results / "command.txt"
     provenance = {
         "command": command.read_text() if command.is_file() else "",
         "environments": [_read(path) for path in sorted((results / "environments").glob("*.json"))],
         "extractors": _certificates(results),
+        "audit of the statistics": statement(),
     }
     return write_report(
         results,
         frame=load_results(results),
-        suite=suite,
+        suite=suite.to_dict(),
         ledger=ledger_frame(results),
-        metric_outputs=metric_outputs(registry or discover()),
+        metric_outputs=metric_outputs(registry),
         provenance=provenance,
         tuning=Tuned(read_record(results / RECORD), ledger_frame(results, tuning=True)),
+        unequal=_unequal(suite, registry),
+        x=x,
     )
 
 
+def recorded_suite(results: Path) -> Suite:
+    """The suite of a results folder, as it was run.
+
+    Raises:
+        StoreError: it is not a results folder, or damaged.
+    """
+    if not (results / "suite.json").is_file():
+        raise StoreError(f"{results}: no suite.json here, so this is not a results folder; check the path, or run a suite to make one")
+    try:
+        return Suite.from_dict(_read(results / "suite.json"))
+    except SuiteError as error:
+        raise StoreError(f"{results / 'suite.json'}: {error}; run the suite again, which writes it anew") from error
+
+
 def metric_outputs(registry: Registry) -> dict[str, Any]:
-    """{output name: {"better", "ideal", "label"}} of every metric that is installed."""
+    """{output name: {"better", "ideal", "label", "about"}} of every metric that is installed, and of what is measured of games."""
+    from bench.measure.health import health_outputs
+
     outputs: dict[str, Any] = {}
+    for name in registry.names("games"):
+        about = registry.component("games", name).attributes
+        outputs |= {measure: asdict(output) for measure, output in health_outputs(about["roles"]).items()}
+        outputs |= about.get("health_outputs", {})
     for name in registry.names("metrics"):
         outputs |= registry.component("metrics", name).attributes.get("outputs", {})
     return outputs
+
+
+def _unequal(suite: Suite, registry: Registry) -> list[str]:
+    """Where the suite's arms are not equal; nothing where its plugins or data are not at hand, which the numbers do without."""
+    try:
+        return unequal_arms(suite, registry)
+    except (PluginError, DataError):
+        return []
 
 
 def _certificates(results: Path) -> dict[str, Any]:

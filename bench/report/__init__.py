@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UsageError, did_you_mean
+from bench.report.costs import COSTS
 from bench.report.files import report_markdown, table_csv, table_latex, table_markdown
 from bench.report.html import page
 from bench.report.sections import build_sections
 from bench.report.study import UNTUNED, Tuned, build_study
 
-__all__ = ["FORMATS", "Tuned", "write_report"]
+__all__ = ["COSTS", "FORMATS", "Tuned", "write_report"]
 
 FORMATS = ("html", "md", "csv", "latex")
 
@@ -31,7 +32,9 @@ def write_report(
     metric_outputs: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
     tuning: Tuned = UNTUNED,
+    unequal: Sequence[str] = (),
     formats: Sequence[str] = FORMATS,
+    x: str | None = None,
 ) -> list[Path]:
     """Write ``results/report.html`` and ``results/report/`` (figures as PNG and SVG always; tables as asked for).
 
@@ -44,20 +47,22 @@ def write_report(
         provenance: what to print about versions, plugins, environment and code; ``command`` (how to reproduce) and ``extractors``
             (``{task distribution: {"name", "certificate", "fingerprint"}}``) are shown where a reader looks for them.
         tuning: what tuning tried and chose.
+        unequal: where the suite gives its arms unequal conditions, a sentence each.
         formats: any of :data:`FORMATS`.
+        x: what stands on the x axis of costs and of training curves, a key of :data:`COSTS`; None for every cost, and outer steps.
 
     Returns:
         The files written, the page first.
 
     Raises:
         MetricError: a column of numbers would mix two definitions of a metric.
-        UsageError: a format is unknown.
+        UsageError: a format or the x axis is unknown.
     """
     for name in formats:
         if name not in FORMATS:
             raise UsageError(f"unknown report format {name!r}.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}")
     study = build_study(frame, ledger, suite, metric_outputs, tuning)
-    sections = build_sections(results, study, provenance)
+    sections = build_sections(results, study, provenance, unequal=unequal, x=x)
     title = str(suite.get("name") or "suite")
 
     contents: dict[Path, bytes] = {}

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from bench.report.costs import COSTS, Cost
 from bench.report.estimates import Estimate, Estimates
 from bench.report.panels import MOST_TOGETHER, Line, panels
 from bench.report.study import Slice, Study
@@ -45,7 +46,7 @@ def adaptation_curve(
 
         def prepare(axes: Axes) -> None:
             _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
-            _step_axis(axes, steps)
+            step_axis(axes, steps)
             axes.set_xlabel("")
 
         drawn = {name: _line(steps, line) for name, line in lines.items()}
@@ -58,7 +59,7 @@ def adaptation_curve(
             _draw(axes, steps, line, name, styles[name])
         ceiling = estimates.ceiling(slice_, metric) if study.better(metric) == "lower" else math.nan
         _references(axes, [(height, meaning, "#333333"), (ceiling, "constant output", "#8A5A00")])
-        _step_axis(axes, steps)
+        step_axis(axes, steps)
         axes.set_ylabel(f"{_wrap(study.label(metric))}\n({_direction(study, metric)})")
         axes.set_title(drawable(slice_.label), loc="left")
         legend_below(figure, axes)
@@ -80,7 +81,7 @@ def _draw(axes: Axes, steps: Sequence[int], line: Sequence[Estimate], name: str,
     axes.set_ylim(bottom, top)
 
 
-def _step_axis(axes: Axes, steps: Sequence[int]) -> None:
+def step_axis(axes: Axes, steps: Sequence[int]) -> None:
     """Symmetric logarithm with the evaluated steps as its only ticks."""
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
     axes.xaxis.set_major_locator(FixedLocator(list(steps)))
@@ -131,6 +132,8 @@ def _short(height: float) -> str:
 
 def _direction(study: Study, metric: str) -> str:
     better, ideal = study.better(metric), study.ideal(metric)
+    if study.about_game(metric) and math.isnan(ideal):
+        return "no value is best"
     return f"{better} is better" if better != "closer" else f"best: {ideal:g}"
 
 
@@ -184,10 +187,10 @@ def shots_curve(estimates: Estimates, axis: Sequence[Slice], styles: Mapping[str
 
 
 # ------------------------------------------------------------------ outer steps
-def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str, Look]) -> Picture | None:
-    """A training curve against the outer step: mean over replicates, band from the lowest to the highest replicate."""
+def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str, Look], cost: Cost) -> Picture | None:
+    """A training curve against the outer step, or what it had cost by then: mean over replicates, band from lowest to highest."""
     rows = study.in_slice(study.frame, slice_)
-    score = metric == str(study.primary["metric"])
+    score = metric == str(study.primary["metric"]) or study.about_game(metric)
     rows = rows[(rows["split"] == ("meta-val" if score else "meta-train")) & (rows["metric"] == metric)]
     if score and not rows.empty:
         steps = rows["adaptation_step"].dropna()
@@ -205,9 +208,12 @@ def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str
     logarithmic = bool(finite.min() > 0 and finite.max() / finite.min() > 100)
     ends = "; ".join(f"{arm} {number(float(curve.mean(axis=1).iloc[-1]))}" for arm, curve in curves.items())
     key, title = f"training-{slug(metric)}-{slug(label)}", f"{name}, {label}"
-    alt = f"Line chart of {name} against the outer step on {label}. Last values: {ends}."
+    x_label = "outer step" if cost.column == "outer_steps" else cost.label
+    alt = f"Line chart of {name} against the {x_label} on {label}. Last values: {ends}."
     lines = {
-        arm: Line(list(curve.index), list(curve.mean(axis=1)), list(curve.min(axis=1)), list(curve.max(axis=1)))
+        arm: Line(
+            _spent(study, slice_, arm, cost, list(curve.index)), list(curve.mean(axis=1)), list(curve.min(axis=1)), list(curve.max(axis=1))
+        )
         for arm, curve in curves.items()
     }
     if len(lines) > MOST_TOGETHER:
@@ -216,7 +222,7 @@ def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str
             if logarithmic:
                 _logarithmic(axes)
 
-        with panels(lines, prepare, title=label, x_label="outer step", y_label=drawable(name, 56), marked=False) as figure:
+        with panels(lines, prepare, title=label, x_label=x_label, y_label=drawable(name, 56), marked=False) as figure:
             return finish(figure, key=key, title=title, alt=alt)
     with canvas(height=1.9 + legend_height(list(lines))) as (figure, axes):
         for arm, line in lines.items():
@@ -225,11 +231,22 @@ def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str
             axes.fill_between(line.x, line.low, line.high, color=styles[arm].colour, alpha=0.12, linewidth=0)
         if logarithmic:
             _logarithmic(axes)
-        axes.set_xlabel("outer step")
+        axes.set_xlabel(x_label)
         axes.set_ylabel(_wrap(name))
         axes.set_title(drawable(label), loc="left")
         legend_below(figure, axes)
         return finish(figure, key=key, title=title, alt=alt)
+
+
+def _spent(study: Study, slice_: Slice, arm: str, cost: Cost, steps: Sequence[int]) -> list[float]:
+    """Outer steps, or what a cell had spent by them: its warm start, then its own training in proportion to the outer steps."""
+    if cost.column == "outer_steps":
+        return [float(step) for step in steps]
+    total, outer_steps = cost.of(study, slice_, arm), COSTS["steps"].of(study, slice_, arm)
+    budget = study.setting(slice_, "budget") or {}
+    amount = next((float(value) for axis, value in budget.items() if axis != "warm_start" and value), math.nan)
+    warm = sum(float(value) for value in (budget.get("warm_start") or {}).values()) / amount
+    return [total * (warm + (1 - warm) * step / outer_steps) for step in steps]
 
 
 def _logarithmic(axes: Axes) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.measure import area_under_curve, steps_to_target
-from bench.report.study import Slice, Study
-from bench.stats import as_loss, these_tasks_interval, two_way_difference, two_way_interval
+from bench.errors import MetricError
+from bench.measure import area_under_curve, collapse_onset, drawdown, steps_to_target
+from bench.report.study import ENDED, Slice, Study
+from bench.stats import Scale, as_loss, score_scale, these_tasks_interval, two_way_difference, two_way_interval
 
 POOLED = "pooled"
 _NAN = float("nan")
@@ -69,6 +70,8 @@ class Estimates:
     study: Study
     _rows: dict[tuple[Slice, str, str], pd.DataFrame] = field(default_factory=dict)
     _at: dict[tuple[Slice, str, str, int], Estimate] = field(default_factory=dict)
+    _scales: dict[Slice, Scale | str] = field(default_factory=dict)
+    _by_run: dict[tuple[Slice, str, str], tuple[list[int], pd.DataFrame]] = field(default_factory=dict)
 
     def at(self, slice_: Slice, arm: str, metric: str, step: int) -> Estimate:
         """Mean of an arm at one adaptation step."""
@@ -102,21 +105,57 @@ class Estimates:
             return Estimate(_NAN)
         return self._over(slice_, arm, metric, curves.index, area_under_curve(steps, curves.to_numpy(dtype=np.float64)))
 
-    def reached(self, slice_: Slice, arm: str, baseline: str, metric: str) -> tuple[Estimate, npt.NDArray[np.float64]]:
-        """Steps to what ``baseline`` reaches at its last step, task by task.
+    def steps_to_target(self, slice_: Slice, arm: str, baseline: str, metric: str) -> pd.DataFrame:
+        """Steps to what ``baseline`` reaches at its last step, task by task: replicate, task_id, value, inf where not reached.
 
-        Returns:
-            The mean with each run counted up to the last step, and the steps of every (replicate, task), inf where not reached.
+        Every run of a cell that ended has a row. One that has no numbers of its own has not reached the target, wherever its cap lies.
         """
-        steps, curves = self._curves(slice_, arm, metric)
+        steps, curves = self._runs(slice_, arm, metric)
         base_steps, base = self._curves(slice_, baseline, metric)
         if not steps or not base_steps:
-            return Estimate(_NAN, reason="no curve"), np.empty(0)
+            return pd.DataFrame(columns=_COLUMNS)
         final = self._loss(base[base_steps[-1]], metric)
         target = pd.Series(final, index=base.index).groupby(level="task_id").mean()
         targets = target.reindex(curves.index.get_level_values("task_id")).to_numpy(dtype=np.float64)
-        found = steps_to_target(steps, self._loss(curves, metric), targets)
-        return self._over(slice_, arm, metric, curves.index, np.minimum(found, steps[-1])), found
+        return _tidy(curves.index, steps_to_target(steps, self._loss(curves, metric), targets))
+
+    def collapse_onset(self, slice_: Slice, arm: str, metric: str, threshold: float) -> pd.DataFrame:
+        """Adaptation step from which ``metric`` stays below ``threshold``: replicate, task_id, value, inf where it does not.
+
+        A run without numbers counts as a constant generator does everywhere in a report: collapsed from the first step.
+        """
+        steps, curves = self._runs(slice_, arm, metric)
+        return _tidy(curves.index, collapse_onset(steps, curves, threshold)) if steps else pd.DataFrame(columns=_COLUMNS)
+
+    def drawdown(self, slice_: Slice, arm: str, metric: str) -> pd.DataFrame:
+        """Largest rise of the loss above its best so far: replicate, task_id, value, inf for a run without numbers."""
+        steps, curves = self._runs(slice_, arm, metric)
+        if not steps:
+            return pd.DataFrame(columns=_COLUMNS)
+        rises = drawdown(self._loss(curves, metric))
+        return _tidy(curves.index, np.where(np.isnan(rises), np.inf, rises))
+
+    def scale(self, slice_: Slice) -> Scale | str:
+        """How values of the primary metric become scores on a slice, or why they cannot."""
+        if slice_ not in self._scales:
+            metric = str(self.study.primary["metric"])
+            rows = self._of_metric(slice_, metric)
+            try:
+                self._scales[slice_] = score_scale(rows, better=self.study.better(metric), ideal=self.study.ideal(metric))
+            except MetricError as error:
+                self._scales[slice_] = str(error)
+        return self._scales[slice_]
+
+    def scores(self, slice_: Slice, arm: str) -> pd.DataFrame:
+        """Scores of an arm at the primary step (columns of :meth:`rows`); empty where the slice has no scale."""
+        scale = self.scale(slice_)
+        rows = self.rows(slice_, arm, str(self.study.primary["metric"]), int(self.study.primary["adaptation_step"]))
+        return rows.iloc[:0] if isinstance(scale, str) else scale.scores(rows)
+
+    def losses(self, slice_: Slice, arm: str, metric: str, step: int) -> pd.DataFrame:
+        """Rows of an arm at one adaptation step, turned so that lower is better."""
+        rows = self.rows(slice_, arm, metric, step)
+        return rows.assign(value=self._loss(rows["value"], metric))
 
     def rows(self, slice_: Slice, arm: str, metric: str, step: int | None = None) -> pd.DataFrame:
         """Measurements of an arm (capped ones included): adaptation_step, replicate, task_id, value, ceiling, imputed, trial_id."""
@@ -146,8 +185,35 @@ class Estimates:
         table = table.loc[table.notna().any(axis=1)] if table.notna().to_numpy().any() else table
         return [int(step) for step in table.columns], table
 
+    def _runs(self, slice_: Slice, arm: str, metric: str) -> tuple[list[int], pd.DataFrame]:
+        """As :meth:`_curves`, but a row for every run of every cell that ended, and NaN instead of caps."""
+        key = (slice_, arm, metric)
+        if key not in self._by_run:
+            self._by_run[key] = self._pivoted_runs(slice_, arm, metric)
+        return self._by_run[key]
+
+    def _pivoted_runs(self, slice_: Slice, arm: str, metric: str) -> tuple[list[int], pd.DataFrame]:
+        cells = self.study.in_slice(self.study.cells, slice_)
+        ended = cells[(cells["arm"] == arm) & cells["status"].isin(ENDED)]
+        everyone = self._of_metric(slice_, metric)
+        if ended.empty or everyone.empty:
+            return [], pd.DataFrame()
+        steps = sorted(int(step) for step in everyone["adaptation_step"].dropna().unique())
+        runs = [sorted(ended["replicate"].unique()), sorted(everyone["task_id"].unique())]
+        own = self.rows(slice_, arm, metric)
+        own = own[~own["imputed"].astype(bool)]
+        table = own.assign(adaptation_step=own["adaptation_step"].astype(int)).pivot_table(
+            index=["replicate", "task_id"], columns="adaptation_step", values="value", aggfunc="mean", observed=True, dropna=False
+        )
+        return steps, table.reindex(index=pd.MultiIndex.from_product(runs, names=["replicate", "task_id"]), columns=steps)
+
+    def _of_metric(self, slice_: Slice, metric: str) -> pd.DataFrame:
+        """Rows of every arm."""
+        measured = [rows for arm in self.study.arms_of(slice_) if len(rows := self.rows(slice_, arm.name, metric))]
+        return pd.concat(measured) if measured else self.study.test.iloc[:0]
+
     def _over(self, slice_: Slice, arm: str, metric: str, index: pd.Index[Any], values: npt.ArrayLike) -> Estimate:
-        found = estimate(pd.DataFrame({"value": np.asarray(values, dtype=np.float64)}, index=index).reset_index())
+        found = estimate(_tidy(index, values))
         rows = self.rows(slice_, arm, metric)
         imputed = int(rows.loc[rows["imputed"], "trial_id"].nunique())
         return Estimate(found.value, found.low, found.high, found.n_tasks, found.n_replicates, imputed, found.reason)
@@ -165,3 +231,7 @@ def estimate(rows: pd.DataFrame) -> Estimate:
     found = (these_tasks_interval if pooled else two_way_interval)(rows[_COLUMNS])
     imputed = int(rows.loc[rows["imputed"], "trial_id"].nunique()) if "imputed" in rows else 0
     return Estimate(found.estimate, found.low, found.high, found.n_tasks, found.n_replicates, imputed, found.reason)
+
+
+def _tidy(index: pd.Index[Any], values: npt.ArrayLike) -> pd.DataFrame:
+    return pd.DataFrame({"value": np.asarray(values, dtype=np.float64)}, index=index).reset_index()

@@ -16,13 +16,15 @@ from bench.report.text import clean, slug
 _HERE = Path(__file__).parent
 
 
-def page(title: str, sections: Sequence[Section], *, partial: int) -> str:
+def page(title: str, sections: Sequence[Section], *, partial: int = 0, kind: str = "Benchmark report", files: str = "report/") -> str:
     """The whole report as one HTML document.
 
     Args:
         title: name of the suite.
         sections: in reading order.
         partial: number of unfinished cells; a banner says so where it is not 0.
+        kind: what the page is, above its title.
+        files: where its tables and figures lie, seen from the page; '' for beside it.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -36,7 +38,9 @@ def page(title: str, sections: Sequence[Section], *, partial: int) -> str:
     css = (_HERE / "page.css").read_text(encoding="utf-8")
     style_hash = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return (
-        environment.get_template("page.html.j2").render(title=title, sections=sections, partial=partial, css=css, style_hash=style_hash)
+        environment.get_template("page.html.j2").render(
+            title=title, sections=sections, partial=partial, kind=kind, files=files, css=css, style_hash=style_hash
+        )
         + "\n"
     )
 

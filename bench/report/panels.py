@@ -51,7 +51,7 @@ def panels(
         background = [list(zip(other.x, other.middle, strict=True)) for other in lines.values()]
         grid = figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True, sharey=True)
         for axes, (name, line) in zip(grid.flat, lines.items(), strict=False):
-            axes.add_collection(LineCollection(background, colors=_OTHERS, linewidths=0.5))
+            axes.add_collection(LineCollection(background, colors=_OTHERS, linewidths=0.5, antialiaseds=False))
             axes.fill_between(line.x, line.low, line.high, color=_OWN, alpha=0.2, linewidth=0)
             axes.plot(line.x, line.middle, color=_OWN, marker="o" if marked else "", markersize=2.4)
             axes.set_title(drawable(name, 26), fontsize=7.5, pad=2)

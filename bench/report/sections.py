@@ -13,16 +13,21 @@ import pandas as pd
 from bench.measure import expected_coverage
 from bench.report.answer import answer_table, answers, changes_tables, settings_sentence
 from bench.report.blocks import Block, Gallery, Paragraph, Section, Table, pairs_table, text_row
+from bench.report.comparison import comparison_blocks
+from bench.report.conditional import conditional_blocks
+from bench.report.convergence import collapse_blocks, convergence_blocks
+from bench.report.costs import Cost, costs_for, unequal_spending
 from bench.report.curves import adaptation_curve, training_curve, training_metrics
 from bench.report.estimates import POOLED, Estimates
 from bench.report.failures import failure_bars
+from bench.report.health import health_blocks
 from bench.report.samples import arm_grid, comparison, load_samples
+from bench.report.scatter import fidelity_diversity, quality_cost
 from bench.report.shots import shots_blocks
 from bench.report.study import Slice, Study, compact, is_collapse, is_memorisation, labels
 from bench.report.style import Look, Picture, looks
 from bench.report.tables import (
     aggregate_table,
-    convergence_table,
     cost_table,
     memorisation_table,
     status_table,
@@ -34,25 +39,42 @@ from bench.report.tuning import tuning_blocks, tuning_trouble_table
 _Named = TypeVar("_Named", Table, Picture)
 
 
-def build_sections(results: Path, study: Study, provenance: Mapping[str, Any]) -> list[Section]:
-    """Everything that a report says, independent of its format."""
+def build_sections(
+    results: Path, study: Study, provenance: Mapping[str, Any], *, unequal: Sequence[str] = (), x: str | None = None
+) -> list[Section]:
+    """Everything that a report says, independent of its format.
+
+    Args:
+        results: folder with the ``trials/`` that samples come from.
+        study: what the report is about.
+        provenance: see :func:`bench.report.write_report`.
+        unequal: where the suite gives its arms unequal conditions.
+        x: key of :data:`bench.report.costs.COSTS`; None for every cost, and outer steps under training curves.
+
+    Raises:
+        UsageError: ``x`` is another word.
+    """
+    costs = costs_for(x)
     estimates = Estimates(study)
     styles = looks(study.live_arms)
     sections = [
         Section("question", "Question", _question(study)),
         Section("answer", "Answer", _answer(estimates)),
         Section("shots", "Shots", shots_blocks(estimates, styles)),
-        Section("protocol", "Protocol", _protocol(study, provenance)),
+        Section("protocol", "Protocol", _protocol(study, provenance, unequal)),
         Section("results", "Results", tuple(aggregate_table(estimates, slice_) for slice_ in study.slices)),
+        Section("comparison", "Comparison", comparison_blocks(estimates, styles)),
+        Section("conditional", "Conditional on these trained models", conditional_blocks(estimates, styles)),
         Section("adaptation", "Adaptation curves", _curves(estimates, styles, lambda m: not is_collapse(m) and not is_memorisation(m))),
         Section("collapse", "Mode collapse", _collapse(estimates, styles)),
         Section("samples", "Samples", _samples(results, estimates, styles)),
         Section("failures", "Failures", _failures(study)),
-        Section("convergence", "Convergence", tuple(convergence_table(estimates, slice_) for slice_ in study.slices)),
-        Section("training", "Training curves", _training(study, styles)),
+        Section("convergence", "Convergence", convergence_blocks(estimates, styles)),
+        Section("training", "Training curves", _training(study, styles, costs[0] if x else costs_for("steps")[0])),
+        Section("health", "Game health", health_blocks(study, styles)),
         Section("tuning", "Tuning", tuning_blocks(study)),
         Section("memorisation", "Memorisation", _memorisation(estimates)),
-        Section("costs", "Costs", tuple(cost_table(study, slice_) for slice_ in study.slices)),
+        Section("costs", "Costs", _costs(estimates, styles, costs)),
         Section("provenance", "Provenance", _provenance(provenance)),
     ]
     return _distinct([section for section in sections if section.blocks])
@@ -98,14 +120,15 @@ def _answer(estimates: Estimates) -> tuple[Block, ...]:
     return (*blocks, *([answer_table(study, found)] if found else []), *changes_tables(estimates))
 
 
-def _protocol(study: Study, provenance: Mapping[str, Any]) -> tuple[Block, ...]:
-    """One table, a column per slice: what was done, as it was done."""
+def _protocol(study: Study, provenance: Mapping[str, Any], unequal: Sequence[str]) -> tuple[Block, ...]:
+    """One table, a column per slice: what was done, as it was done; then what the arms did not share."""
     columns = [_settings(study, slice_, provenance) for slice_ in study.slices]
     names = [name for name in columns[0] if any(column[name] not in ("null", "") for column in columns)] if columns else []
     rows = tuple(text_row(name, *(column[name] for column in columns)) for name in names)
     headings = ("setting", *(slice_.label for slice_ in study.slices))
     data = pd.DataFrame([[cell.text for cell in row] for row in rows], columns=list(headings))
-    return (Table("protocol", "What was done", headings, rows, data),) if rows else ()
+    warnings = [Paragraph(f"Not equal for all arms: {flag}.", "warning") for flag in (*unequal, *unequal_spending(study))]
+    return (Table("protocol", "What was done", headings, rows, data), *warnings) if rows else ()
 
 
 def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dict[str, str]:
@@ -206,12 +229,15 @@ def _collapse(estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, 
             if is_collapse(metric):
                 picture = adaptation_curve(estimates, slice_, metric, styles, reference=_perfect(study, slice_, metric))
                 pictures += [picture] if picture else []
+        pictures += [picture] if (picture := fidelity_diversity(estimates, slice_, styles)) else []
         if pictures:
-            blocks += [Paragraph(slice_.label, "heading"), Gallery(tuple(pictures))]
+            blocks += [Paragraph(slice_.label, "heading"), Gallery(tuple(pictures)), *collapse_blocks(estimates, slice_, styles)]
     words = (
         "No single measure tells collapse: a low Vendi ratio is few distinct directions, a low pairwise-distance ratio is shrinkage, "
         "low recall is missing variety. Coverage alone can be high for a generator that has collapsed onto the centre. The dotted line is "
-        "what a perfect sampler scores with as many samples, which need not be 1."
+        "what a perfect sampler scores with as many samples, which need not be 1. Fidelity against diversity: per arm a point with its "
+        "intervals at the primary step and a thin path over all adaptation steps; the star is the ideal, and a path that turns left, "
+        "away from it, loses variety for likeness."
     )
     return (Paragraph(words), *blocks) if blocks else ()
 
@@ -277,14 +303,29 @@ def _failures(study: Study) -> tuple[Block, ...]:
     return (*((Gallery(bars),) if bars else ()), status_table(study), trouble_table(study), *((tried,) if tried else ()))
 
 
-def _training(study: Study, styles: Mapping[str, Look]) -> tuple[Block, ...]:
+def _costs(estimates: Estimates, styles: Mapping[str, Look], costs: Sequence[Cost]) -> tuple[Block, ...]:
+    study = estimates.study
+    drawn = (quality_cost(estimates, slice_, styles, costs) for slice_ in study.slices if not study.test.empty)
+    pictures = tuple(picture for picture in drawn if picture)
+    words = (
+        "Quality against what a cell of the arm cost, in each currency that was recorded. The grey staircase joins the arms that no other "
+        "one beats in both; controls and privileged arms do not compete. Bars are 95 % two-way intervals of the quality."
+    )
+    return (
+        *((Paragraph(words), Gallery(pictures, wide=True)) if pictures else ()),
+        *(cost_table(study, slice_) for slice_ in study.slices),
+    )
+
+
+def _training(study: Study, styles: Mapping[str, Look], cost: Cost) -> tuple[Block, ...]:
     blocks: list[Block] = []
     for slice_, name in study.training_slices.items():
-        drawn = [training_curve(study, slice_, metric, styles) for metric in training_metrics(study, slice_)]
+        drawn = [training_curve(study, slice_, metric, styles, cost) for metric in training_metrics(study, slice_)]
         pictures = tuple(picture for picture in drawn if picture is not None)
         if pictures:
             blocks += [Paragraph(name.label, "heading"), Gallery(pictures)]
-    return (Paragraph("Mean over replicates; band: lowest to highest replicate."), *blocks) if blocks else ()
+    spent = "" if cost.column == "outer_steps" else f" Against {cost.label}: a warm start first, then in proportion to the outer steps."
+    return (Paragraph(f"Mean over replicates; band: lowest to highest replicate.{spent}"), *blocks) if blocks else ()
 
 
 def _memorisation(estimates: Estimates) -> tuple[Block, ...]:

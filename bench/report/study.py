@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.contracts import Output
@@ -20,14 +21,14 @@ from bench.errors import MetricError
 from bench.stats import with_caps
 from bench.stats.direction import Better
 from bench.stats.impute import CAPPED
-from bench.suite.model import transfer_name
+from bench.suite.model import PRIVILEGED, transfer_name
 
 ENDED = ("ok", *CAPPED)  # has its numbers, or the caps that stand for them
 UNFINISHED = ("planned", "running", "infra")  # would change with more time: the report is partial
 STATUSES = ("ok", "diverged", "failed", "oom", "timeout", "infra", "skipped", "running", "planned")
 CONTROL = "shuffled-tasks"
-_COLLAPSE = ("vendi", "pairwise", "recall", "coverage", "modes", "reverse-kl", "high-quality", "precision", "density")
-_MEMORISATION = ("novelty", "energy-gap", "to-support", "memor")
+_COLLAPSE = ("vendi", "pairwise", "recall", "coverage", "modes", "reverse-kl", "high-quality", "precision", "density", "duplicates", "ndb")
+_MEMORISATION = ("novelty", "energy-gap", "to-support", "memor", "data-copying")
 _FAMILIES = ("game", "network", "gan_loss")  # compared apart from one another, unless the design makes arms of them
 _CELL = (
     "trial_id", "suite", "arm", "game", "task_distribution", "network", "gan_loss", "meta_learner", "regularisers", "augmentations",
@@ -108,6 +109,7 @@ class Study:
     Attributes:
         frame: one row per measurement (columns of :func:`bench.load_results`).
         test: meta-test measurements of the cells that ended, with caps for those that owe a value (column ``imputed``).
+        health: the finite ones among meta-test measurements of games rather than samples, in the same columns; nobody owes them.
         cells: one row per planned cell.
         suite: the resolved suite.
         outputs: ``{metric: {"better", "ideal", "label"}}``.
@@ -116,6 +118,7 @@ class Study:
 
     frame: pd.DataFrame
     test: pd.DataFrame
+    health: pd.DataFrame
     cells: pd.DataFrame
     suite: Mapping[str, Any]
     outputs: Mapping[str, Output]
@@ -208,6 +211,15 @@ class Study:
             pairs = [(named[first], named[second])] if first in named and second in named else []
         return sorted(pairs, key=lambda pair: pair[0].name != pair[0].meta_learner)
 
+    def baseline_of(self, slice_: Slice) -> str:
+        """Name of the second arm of the primary comparison, or of the first arm where the slice lacks that."""
+        compared = self.compared(slice_)
+        return compared[0][1].name if compared else self.arms_of(slice_)[0].name
+
+    def ranked(self, slice_: Slice) -> list[str]:
+        """Names of the arms that compete: neither controls nor arms that see what they are judged by."""
+        return [arm.name for arm in self.arms_of(slice_) if not arm.control and not arm.name.endswith(PRIVILEGED)]
+
     def in_slice(self, table: pd.DataFrame, slice_: Slice) -> pd.DataFrame:
         """The rows of ``table`` that belong to a slice."""
         keep = table["task_distribution"] == slice_.task_distribution
@@ -258,6 +270,10 @@ class Study:
         """The metric's ideal value, NaN where unknown."""
         return float(self.outputs[metric].ideal) if metric in self.outputs else float("nan")
 
+    def about_game(self, metric: str) -> bool:
+        """Whether a measure is of the game rather than of its samples."""
+        return metric in self.outputs and self.outputs[metric].about == "game"
+
     def label(self, metric: str) -> str:
         """How the metric reads in a figure or table."""
         return self.outputs[metric].label if metric in self.outputs else metric
@@ -293,14 +309,23 @@ def build_study(
     measured = frame[(frame["split"] == "meta-test") & frame["metric"].notna()]
     _refuse_mixed_fingerprints(measured)
     readings = {
-        name: Output(output["better"], math.nan if output["ideal"] is None else float(output["ideal"]), str(output["label"]))
+        name: Output(
+            output["better"],
+            math.nan if output["ideal"] is None else float(output["ideal"]),
+            str(output["label"]),
+            output.get("about", "samples"),
+        )
         for name, output in outputs.items()
     }
+    games = [name for name, reading in readings.items() if reading.about == "game"]
+    of_game = frame["metric"].isin(games)
+    health = measured[measured["metric"].isin(games) & measured["status"].isin(ENDED)].assign(imputed=False)
+    health = health[np.isfinite(health["value"].astype(float))]
     # Cells without a measurement take part: what they owe is added.
-    ended = frame[frame["status"].isin(ENDED) & ((frame["split"] == "meta-test") | frame["metric"].isna())]
+    ended = frame[frame["status"].isin(ENDED) & ((frame["split"] == "meta-test") & ~of_game | frame["metric"].isna())]
     capped = with_caps(ended, outputs=readings)
     test = capped[(capped["split"] == "meta-test") & capped["metric"].notna()]
-    return Study(frame=frame, test=test, cells=cells, suite=suite, outputs=readings, tuned=tuned)
+    return Study(frame=frame, test=test, health=health, cells=cells, suite=suite, outputs=readings, tuned=tuned)
 
 
 def _filled(texts: pd.Series) -> pd.Series:

@@ -13,8 +13,8 @@ import pandas as pd
 from bench.report.blocks import Cell, Table, text_row
 from bench.report.estimates import Estimate, Estimates
 from bench.report.study import ENDED, STATUSES, Slice, Study, is_memorisation
-from bench.report.text import interval, number, quantity, slug
-from bench.stats import as_loss, wilson_interval
+from bench.report.text import interval, quantity, slug
+from bench.stats import as_loss
 from bench.suite.model import PRIVILEGED
 
 CAPPED_MARK = "‡"
@@ -54,8 +54,8 @@ def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
         rows.append(
             (
                 Cell(arm, numeric=False),
-                *(_estimate_cell(found[m], best=best[m] == arm) for m in metrics),
-                _estimate_cell(area),
+                *(estimate_cell(found[m], best=best[m] == arm) for m in metrics),
+                estimate_cell(area),
                 Cell(f"{ok}/{planned}"),
                 Cell(quantity(gradients)),
                 Cell(quantity(seconds)),
@@ -98,53 +98,6 @@ def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
     )
 
 
-def convergence_table(estimates: Estimates, slice_: Slice) -> Table:
-    """How fast each arm falls to what the second arm of the primary comparison reaches in the end, and how often it diverges."""
-    study = estimates.study
-    primary = str(study.primary["metric"])
-    arms = study.arms_of(slice_)
-    compared = study.compared(slice_)
-    baseline = compared[0][1].name if compared else arms[0].name
-    steps = study.steps_of(slice_, primary)
-    rows, data = [], []
-    for arm in arms:
-        area = estimates.area(slice_, arm.name, primary)
-        mean_steps, found = estimates.reached(slice_, arm.name, baseline, primary)
-        share = float((found <= steps[-1]).mean()) if found.size else math.nan
-        cells = _cells(study, slice_, arm.name)
-        ended = int(cells["status"].isin(ENDED).sum())
-        diverged = int((cells["status"] == "diverged").sum())
-        low, high = wilson_interval(diverged, ended)
-        rate = f"{diverged}/{ended} [{number(low, 2)}, {number(high, 2)}]" if ended else "n/a"
-        rows.append(
-            (
-                Cell(arm.name, numeric=False), _estimate_cell(area), Cell(number(100 * share, 0) + " %" if found.size else "n/a"),
-                _estimate_cell(mean_steps), Cell(rate),
-            )
-        )  # fmt: skip
-        data.append(
-            {
-                "slice": slice_.label, "arm": arm.name, "area": area.value, "area_low": area.low, "area_high": area.high,
-                "share_reached": share, "mean_steps": mean_steps.value, "mean_steps_low": mean_steps.low,
-                "mean_steps_high": mean_steps.high, "n_diverged": diverged, "n_ended": ended, "divergence_low": low,
-                "divergence_high": high,
-            }
-        )  # fmt: skip
-    last = steps[-1] if steps else "n/a"
-    return Table(
-        key=f"convergence-{slug(slice_.label)}",
-        caption=f"Convergence of adaptation on {slice_.label}",
-        columns=("arm", f"area, {study.label(primary)}", "reached the target", "steps to target", "diverged (Wilson 95 %)"),
-        rows=tuple(rows),
-        data=pd.DataFrame(data),
-        notes=(
-            f"Target, task by task: the {study.label(primary)} that {baseline} has at step {last}, mean over its replicates; it counts as "
-            "reached at the first evaluated step from which it holds for two more evaluations (or to the end). Steps to target: mean "
-            f"over runs and tasks, those that never reach it counted with {last} steps: a lower bound where the share is below 100 %.",
-        ),
-    )
-
-
 def memorisation_table(estimates: Estimates, slice_: Slice) -> Table | None:
     """Distances to the support beside distances to held-out samples, None where no such metric was measured."""
     study = estimates.study
@@ -157,7 +110,7 @@ def memorisation_table(estimates: Estimates, slice_: Slice) -> Table | None:
     rows, data = [], []
     for arm in study.arms_of(slice_):
         found = [estimates.at(slice_, arm.name, metric, at) for metric, at in asked]
-        rows.append((Cell(arm.name, numeric=False), *(_estimate_cell(e) for e in found)))
+        rows.append((Cell(arm.name, numeric=False), *(estimate_cell(e) for e in found)))
         for (metric, at), e in zip(asked, found, strict=True):
             data.append(
                 {
@@ -252,7 +205,8 @@ def _heading(study: Study, metric: str) -> str:
     return f"{study.label(metric)} {arrow}" + (f" {study.ideal(metric):g}" if arrow == "→" else "")
 
 
-def _estimate_cell(e: Estimate, *, best: bool = False) -> Cell:
+def estimate_cell(e: Estimate, *, best: bool = False) -> Cell:
+    """An estimate with its interval, marked where caps stand for numbers."""
     value, bracket, ends = interval(e.value, e.low, e.high).partition(" [")
     return Cell(f"{value}{CAPPED_MARK if e.n_imputed else ''}{bracket}{ends}", best=best)
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from bench.errors import MetricError
 from bench.stats.aggregate import LEVEL, Variance, replicate_variance, t_interval, task_variance, total_variance
-from bench.stats.crossed import Array, Crossed, cross
+from bench.stats.crossed import Array, common_tasks, cross
 from bench.stats.direction import Better, as_loss
 
 ENOUGH = 4
@@ -88,11 +90,10 @@ def two_way_difference(
         MetricError: a column is missing.
     """
     a, b = cross(frame_a), cross(frame_b)
-    tasks = [task for task in a.tasks if task in set(b.tasks)]
+    a_RT, b_RT, tasks = common_tasks(a, b)
     notes = [note for note in (a.note(), b.note()) if note]
     if len(tasks) < max(len(a.tasks), len(b.tasks)):
         notes.append(f"only the {len(tasks)} tasks that both arms have")
-    a_RT, b_RT = _of_tasks(a, tasks), _of_tasks(b, tasks)
     replicates_a, replicates_b = len(a_RT), len(b_RT)
     paired = a.replicates == b.replicates
     nan = float("nan")
@@ -118,11 +119,6 @@ def two_way_difference(
         paired=paired,
         reason="; ".join(notes),
     )
-
-
-def _of_tasks(crossed: Crossed, tasks: list[object]) -> Array:
-    place = {task: column for column, task in enumerate(crossed.tasks)}
-    return crossed.values_RT[:, [place[task] for task in tasks]]
 
 
 def _parts(a_RT: Array, b_RT: Array, *, paired: bool) -> list[Variance]:
@@ -191,7 +187,7 @@ def permutation_test(frame_a: pd.DataFrame, frame_b: pd.DataFrame, rng: np.rando
     together, size = np.concatenate([means_a, means_b]), means_a.size
     observed = float(means_a.mean() - means_b.mean())
     if comb(together.size, size) <= EXACT:
-        sums = together[np.array(list(combinations(range(together.size), size)))].sum(axis=1)
+        sums = together[_regroupings(together.size, size)].sum(axis=1)
         extra = 0
     else:
         sums = rng.permuted(np.tile(together, (resamples, 1)), axis=1)[:, :size].sum(axis=1)
@@ -201,6 +197,12 @@ def permutation_test(frame_a: pd.DataFrame, frame_b: pd.DataFrame, rng: np.rando
     extreme = int((np.abs(differences) >= abs(observed) * (1 - 1e-12) - 1e-300).sum())
     p = (extreme + extra) / (differences.size + extra)
     return EqualMeansTest(observed, p, reason=replication_warning(min(means_a.size, means_b.size)))
+
+
+@lru_cache(maxsize=4)
+def _regroupings(n: int, size: int) -> npt.NDArray[np.int64]:
+    """Every choice of ``size`` of ``n`` places, one a row: the same for all comparisons of a report."""
+    return np.array(list(combinations(range(n), size)), dtype=np.int64)
 
 
 def _replicate_means(frame_a: pd.DataFrame, frame_b: pd.DataFrame) -> tuple[Array, Array, str]:

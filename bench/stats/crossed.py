@@ -41,6 +41,11 @@ class Crossed:
         undefined = int((~np.isfinite(self.values_RT)).sum())
         return f"{undefined} of {self.values_RT.size} values are undefined" if undefined else ""
 
+    def of_tasks(self, tasks: list[Any]) -> Array:
+        """Values of some tasks, in the order asked for, (R, tasks)."""
+        place = {task: column for column, task in enumerate(self.tasks)}
+        return self.values_RT[:, [place[task] for task in tasks]]
+
     def note(self) -> str:
         """What a reader must know about the table, or an empty string."""
         return f"incomplete replicates left out: {', '.join(map(str, self.dropped))}" if self.dropped else ""
@@ -84,6 +89,13 @@ def cross(frame: pd.DataFrame) -> Crossed:
         tasks=tuple(tasks),
         dropped=tuple(label for label, keep in zip(labels, complete, strict=True) if not keep),
     )
+
+
+def common_tasks(a: Crossed, b: Crossed) -> tuple[Array, Array, list[Any]]:
+    """Values of two arms on the tasks that both have, and these tasks."""
+    there = set(b.tasks)
+    tasks = [task for task in a.tasks if task in there]
+    return a.of_tasks(tasks), b.of_tasks(tasks), tasks
 
 
 def _factorize(labels: list[Any]) -> tuple[npt.NDArray[np.int64], list[Any]]:

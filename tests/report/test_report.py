@@ -84,8 +84,8 @@ def page(results):
 def test_the_page_tells_question_answer_protocol_and_evidence_in_this_order(page):
     ids = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
     assert ids == [
-        "question", "answer", "protocol", "results", "adaptation", "collapse", "samples", "failures", "convergence", "training", "costs",
-        "provenance",
+        "question", "answer", "protocol", "results", "comparison", "conditional", "adaptation", "collapse", "samples", "failures",
+        "convergence", "training", "costs", "provenance",
     ]  # fmt: skip
 
 

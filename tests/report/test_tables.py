@@ -4,9 +4,10 @@ import pytest
 import synthetic
 
 from bench.errors import MetricError
+from bench.report.convergence import convergence_table
 from bench.report.estimates import Estimates
 from bench.report.study import STATUSES, build_study
-from bench.report.tables import aggregate_table, convergence_table, cost_table, memorisation_table, status_table, trouble_table
+from bench.report.tables import aggregate_table, cost_table, memorisation_table, status_table, trouble_table
 
 
 def build(table, **changes):
@@ -100,8 +101,8 @@ def test_the_divergence_rate_has_its_wilson_interval():
     subject = build(frame(status={("maml", r): "diverged" for r in range(5)}))
     row = row_of(convergence_table(Estimates(subject), subject.slices[0]), "maml")
     assert (row["n_diverged"], row["n_ended"]) == (5, 5)
-    assert row["divergence_low"] == pytest.approx(5 / (5 + 1.959964**2), rel=1e-5)
-    assert row["divergence_high"] == 1.0
+    assert row["diverged_low"] == pytest.approx(5 / (5 + 1.959964**2), rel=1e-5)
+    assert row["diverged_high"] == 1.0
 
 
 def test_every_status_is_a_column_and_every_cell_is_counted():
