@@ -35,8 +35,7 @@ def adaptation_curve(
     """
     study = estimates.study
     steps = study.steps_of(slice_, metric)
-    lines = {arm.name: [estimates.at(slice_, arm.name, metric, step) for step in steps] for arm in study.arms_of(slice_)}
-    lines = {name: line for name, line in lines.items() if any(math.isfinite(e.value) for e in line)}
+    lines = _finite_lines(estimates, slice_, metric, steps)
     if not lines:
         return None
     height, meaning = reference or (study.ideal(metric), "ideal")
@@ -54,16 +53,38 @@ def adaptation_curve(
         with panels(drawn, prepare, title=slice_.label, x_label="adaptation step", y_label=y_label, marked=True) as figure:
             return finish(figure, key=key, title=title, alt=alt)
     with canvas(height=2.15 + legend_height([*lines, meaning])) as (figure, axes):
-        _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
-        for name, line in lines.items():
-            _draw(axes, steps, line, name, styles[name])
-        ceiling = estimates.ceiling(slice_, metric) if study.better(metric) == "lower" else math.nan
-        _references(axes, [(height, meaning, "#333333"), (ceiling, "constant output", "#8A5A00")])
-        step_axis(axes, steps)
-        axes.set_ylabel(f"{_wrap(study.label(metric))}\n({_direction(study, metric)})")
-        axes.set_title(drawable(slice_.label), loc="left")
+        draw_adaptation(axes, estimates, slice_, metric, styles, reference=(height, meaning))
         legend_below(figure, axes)
         return finish(figure, key=key, title=title, alt=alt)
+
+
+def draw_adaptation(
+    axes: Axes,
+    estimates: Estimates,
+    slice_: Slice,
+    metric: str,
+    styles: Mapping[str, Look],
+    *,
+    reference: tuple[float, str],
+) -> None:
+    """A line and a band per arm on ``axes``, labelled but for the legend; what :func:`adaptation_curve` makes a file of."""
+    study = estimates.study
+    steps = study.steps_of(slice_, metric)
+    lines = _finite_lines(estimates, slice_, metric, steps)
+    _scale(axes, [e for line in lines.values() for e in line], study.better(metric))
+    for name, line in lines.items():
+        _draw(axes, steps, line, name, styles[name])
+    ceiling = estimates.ceiling(slice_, metric) if study.better(metric) == "lower" else math.nan
+    _references(axes, [(*reference, "#333333"), (ceiling, "constant output", "#8A5A00")])
+    step_axis(axes, steps)
+    axes.set_ylabel(f"{_wrap(study.label(metric))}\n({_direction(study, metric)})")
+    axes.set_title(drawable(slice_.label), loc="left")
+
+
+def _finite_lines(estimates: Estimates, slice_: Slice, metric: str, steps: Sequence[int]) -> dict[str, list[Estimate]]:
+    """An estimate per step of every arm that has a finite one."""
+    lines = {arm.name: [estimates.at(slice_, arm.name, metric, step) for step in steps] for arm in estimates.study.arms_of(slice_)}
+    return {name: line for name, line in lines.items() if any(math.isfinite(e.value) for e in line)}
 
 
 def _line(x: Sequence[float], line: Sequence[Estimate]) -> Line:

@@ -114,6 +114,14 @@ def line_style(look: Look) -> dict[str, Any]:
     }
 
 
+def new_axes() -> Axes:
+    """Axes of a new figure in the user's own style, which a notebook shows; unlike everything else here they are pyplot's."""
+    from matplotlib import pyplot
+
+    axes: Axes = pyplot.subplots(layout="constrained")[1]
+    return axes
+
+
 @contextmanager
 def canvas(width: float = COLUMN, height: float = 2.5) -> Iterator[tuple[Figure, Axes]]:
     """A figure of one axes, in the report's style, that nothing else sees."""
