@@ -1,4 +1,4 @@
-"""The same numbers as torch-fidelity and torchmetrics, where those are installed (``pip install "metagan-bench[peers]"``)."""
+"""The same numbers as torch-fidelity and torchmetrics, where those are installed (``pip install "metagan-bench[test]"``)."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """Fréchet distance from given features beside torch-fidelity's and torchmetrics'.
 
-    pip install "metagan-bench[peers]"
+    pip install "metagan-bench[test]"
     OMP_NUM_THREADS=1 python tests/performance/frechet.py
 
 Features go in, one number comes out; no network is involved. ``both sides``: statistics of both sets are made anew. ``real side known``:
