@@ -14,6 +14,7 @@ from typing import Any
 from bench.errors import BenchError, DataError, ExitCode, UsageError
 
 WATCH_SECONDS = 5.0
+REPORT_SECONDS = 60.0  # a report takes longer than a status, and the run wants the cores
 EPILOG = """\
 examples:
   bench run suites/fewshot.yaml                 run what is missing, then write results/fewshot/report.html
@@ -134,14 +135,24 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         _report,
         "write tables, figures and the page of a results folder",
-        "bench report results/fewshot\nbench report results/fewshot --x flops",
+        "bench report results/fewshot\nbench report results/fewshot --x flops --open\nbench report results/fewshot --format md,latex\n"
+        "bench report results/fewshot --watch",
     )
     report.add_argument("results", type=Path)
+    report.add_argument(
+        "--format",
+        dest="formats",
+        type=_words,
+        metavar="LIST",
+        help="html,md,latex,csv: the page and its text, tables as Markdown, LaTeX, CSV (default: all); figures come with each",
+    )
     report.add_argument(
         "--x",
         choices=("steps", "gradients", "samples", "flops", "seconds"),
         help="what stands under quality and under training curves (default: each cost beside the others, and outer steps)",
     )
+    report.add_argument("--open", action="store_true", help="show the page in a browser")
+    report.add_argument("--watch", action="store_true", help="write anew every minute until every cell has ended (Ctrl-C leaves)")
     report.add_argument("--json", action="store_true", help="print the files written as JSON")
 
     audit = _verb(
@@ -283,6 +294,18 @@ def _parser() -> argparse.ArgumentParser:
         "--kind", required=True, help="what it is: meta-learner, gan-loss, task-distribution, network, regulariser, metric, ..."
     )
     new.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="folder in which bench-NAME is made (default: here)")
+    for word, what in (("disable", "switch a plugin off for all later commands"), ("enable", "switch a plugin on again")):
+        turned = _verb(kinds, word, _plugins_switch, what, f"bench plugins {word} soft-hinge")
+        turned.add_argument("name", help="plugin or distribution")
+        turned.set_defaults(on=word == "enable")
+    pin = _verb(
+        kinds,
+        "lock",
+        _plugins_lock,
+        "print versions and content hashes of all plugins, for bench run --require-plugins",
+        "bench plugins lock > bench.lock.json\nbench run suites/fewshot.yaml --require-plugins bench.lock.json",
+    )
+    pin.add_argument("--json", action="store_true", help="no change: a pin file is JSON")
     check = _verb(
         kinds,
         "check",
@@ -318,6 +341,9 @@ def _selects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where trials compute (default: a GPU if there is one)"
     )
+    parser.add_argument(
+        "--require-plugins", type=Path, metavar="FILE", help="refuse plugins other than those that bench plugins lock has pinned in FILE"
+    )
 
 
 def _runs(parser: argparse.ArgumentParser) -> None:
@@ -338,6 +364,10 @@ def _seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
     return value
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",")))
 
 
 def _positive(text: str) -> int:
@@ -364,15 +394,25 @@ def _options(options: argparse.Namespace) -> Any:
     return RunOptions(**given)
 
 
+def _check_pins(options: argparse.Namespace) -> None:
+    if options.require_plugins:
+        from bench.registry.lock import require
+        from bench.registry.registry import discover
+
+        require(options.require_plugins, discover())
+
+
 def _run(options: argparse.Namespace) -> int:
     from bench.driver.run import run
 
+    _check_pins(options)
     return run(options.suite, _options(options))
 
 
 def _plan(options: argparse.Namespace) -> int:
     from bench.driver.run import plan_text, prepare
 
+    _check_pins(options)
     planned = prepare(options.suite, _options(options))
     print(plan_text(planned, jobs=options.jobs, as_json=options.json))
     return ExitCode.OK
@@ -412,15 +452,29 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from bench.driver.reporting import report
+    import time
 
-    paths = report(options.results, x=options.x)
-    if options.json:
-        print(json.dumps([str(path) for path in paths]))
-    else:
-        print("\n".join(str(path) for path in paths if path.parent == options.results))
-        print(f"{sum(path.parent != options.results for path in paths)} tables and figures in {options.results / 'report'}")
-    return ExitCode.OK
+    from bench.driver.reporting import opened, report
+    from bench.driver.status import unfinished
+
+    if options.open and "html" not in (options.formats or ("html",)):
+        raise UsageError(f"--open shows the page, which --format {','.join(options.formats)} leaves out; add html")
+    while True:
+        left = unfinished(options.results) if options.watch else 0
+        paths = report(options.results, formats=options.formats, x=options.x)
+        if options.json:
+            print(json.dumps([str(path) for path in paths]), flush=True)
+        else:
+            print(*(path for path in paths if path.parent == options.results), sep="\n")
+            folder = options.results / "report"
+            print(f"{sum(path.parent == folder for path in paths)} tables and figures in {folder}", flush=True)
+        if options.open and not opened(options.results / "report.html"):
+            print(f"bench: no browser here; open {(options.results / 'report.html').resolve()}", file=sys.stderr)
+        options.open = False
+        if not left:
+            return ExitCode.OK
+        print(f"bench: {left} cells to come; Ctrl-C leaves", file=sys.stderr, flush=True)
+        time.sleep(REPORT_SECONDS)
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -452,12 +506,12 @@ def _show(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     import time
 
-    from bench.driver.status import status, status_text
+    from bench.driver.status import status, status_text, unfinished
 
     while True:
         found = status(options.results)
         print(json.dumps(found, indent=1) if options.json else status_text(found), flush=True)
-        if not options.watch or not set(found["counts"]) & {"planned", "running"}:
+        if not options.watch or not unfinished(options.results):
             return ExitCode.OK
         time.sleep(WATCH_SECONDS)
 
@@ -527,6 +581,22 @@ def _plugins_info(options: argparse.Namespace) -> int:
 
     registry = discover()
     print(json.dumps(info_json(registry, options.name), indent=1) if options.json else info_text(registry, options.name))
+    return ExitCode.OK
+
+
+def _plugins_switch(options: argparse.Namespace) -> int:
+    from bench.registry.switches import switch, switches_file
+
+    names = switch(options.name, on=options.on)
+    print(f"{', '.join(names)}: switched {'on' if options.on else 'off'} ({switches_file()})")
+    return ExitCode.OK
+
+
+def _plugins_lock(options: argparse.Namespace) -> int:
+    from bench.registry.lock import lock
+    from bench.registry.registry import discover
+
+    print(json.dumps(lock(discover()), indent=1))
     return ExitCode.OK
 
 

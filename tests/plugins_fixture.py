@@ -2,7 +2,9 @@
 
 import contextlib
 import importlib
+import shutil
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -31,6 +33,29 @@ def write_distribution(
         place = site / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(HEADER + dedent(source))
+    importlib.invalidate_caches()
+
+
+def put_in(site: Path, folder: Path) -> None:
+    """What pip would make of a distribution's folder, from its pyproject.toml: modules, metadata, entry points."""
+    about = tomllib.loads(folder.joinpath("pyproject.toml").read_text())
+    project, sources = about["project"], about["tool"]["setuptools"]
+    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    points = [f"{name} = {target}" for name, target in project["entry-points"]["bench"].items()]
+    info.joinpath("entry_points.txt").write_text("\n".join(["[bench]", *points, ""]))
+    for package in sources.get("packages", []):
+        shutil.copytree(folder / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for module in sources.get("py-modules", []):
+        shutil.copy(folder / f"{module}.py", site)
+    own = [*sources.get("packages", []), *sources.get("py-modules", [])]
+    files = [
+        path
+        for path in site.rglob("*")
+        if path.is_file() and (path.is_relative_to(info) or path.relative_to(site).parts[0].removesuffix(".py") in own)
+    ]
+    info.joinpath("RECORD").write_text("".join(f"{path.relative_to(site)},,\n" for path in files))
     importlib.invalidate_caches()
 
 

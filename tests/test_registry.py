@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from plugins_fixture import installed, plugin, write_distribution, write_zoo
 
-from bench.errors import ContractError, DataError, PluginError, UsageError
+from bench.errors import ContractError, DataError, PluginError, SuiteError, UsageError
 from bench.registry import probing
 from bench.registry.registry import UnknownName, bench_numeric_hash, discover
+from bench.suite.reading import read_suite
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_contract_attributes_are_read_from_classes(registry):
         "needs_loss": True,
     }
     energy = registry.component("metrics", "energy").attributes
-    assert energy["outputs"] == {"energy": {"better": "lower", "ideal": 0.0, "label": "energy distance"}}
+    assert energy["outputs"] == {"energy": {"better": "lower", "ideal": 0.0, "label": "energy distance", "about": "samples"}}
     assert energy["version"] == 3
     assert registry.component("meta_learners", "scratch").attributes == {"trains": False, "at_test": ["inner_lr"]}
     assert registry.component("task_distributions", "digits").attributes == {"kind": "image"}
@@ -178,10 +179,43 @@ def test_an_unknown_name_gets_the_closest_the_installed_and_the_quarantined(regi
 
 def test_a_name_that_only_a_quarantined_plugin_spells_is_its_fault(registry):
     with pytest.raises(
-        PluginError, match=r"'lost-loss' is unavailable: plugin raises \(bench-raises 0.1\) is quarantined: import failed"
+        PluginError,
+        match=r"'lost-loss' is unavailable: plugin 'raises' is quarantined\n  Quarantined: raises \(bench-raises 0.1\): import failed",
     ) as caught:
         registry.component("gan_losses", "lost-loss")
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("requires", "message"),
+    [
+        ("[bench-god]", "requires[0]: plugin 'bench-god' is not installed. Did you mean 'bench-good'? Install it: pip install bench-god"),
+        ("[bench-good, bench-exits]", "requires[1]: plugin 'bench-exits' is quarantined: called sys.exit(3) at import"),
+        ("bench-good", "requires: must be a list of distributions of plugins, such as [bench-example]"),
+        ("[3]", "requires: must be a list of distributions of plugins"),
+    ],
+)
+def test_a_suite_says_which_distributions_it_needs(registry, requires, message):
+    with pytest.raises((SuiteError, PluginError)) as caught:
+        read_suite(f"requires: {requires}", registry, source="suite.yaml")
+    assert f"suite.yaml:1: {message}" in str(caught.value)
+
+
+def test_a_distribution_that_is_there_is_no_problem(registry):
+    with pytest.raises(SuiteError) as caught:
+        read_suite("requires: [bench-good]", registry, source="suite.yaml")
+    assert "requires:" not in str(caught.value)
+    assert "requires[" not in str(caught.value)
+
+
+def test_the_cause_of_many_problems_is_told_once(registry):
+    suite = {"gan_losses": ["lost-loss", "least-square", "nobodys"], "networks": ["mpl", "ml"]}
+    with pytest.raises(SuiteError) as caught:
+        read_suite(json.dumps(suite), registry, source="suite.yaml")
+    lines = str(caught.value).splitlines()
+    assert sum("least-square'" in line or "lost-loss'" in line or "nobodys'" in line for line in lines) == 3
+    assert len([line for line in lines if line.startswith("  Quarantined: raises")]) == 1
+    assert len(lines) == len(set(lines))
 
 
 def test_a_built_in_component_keeps_its_name(registry):

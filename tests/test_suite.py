@@ -462,7 +462,7 @@ def test_files_that_cannot_be_read(registry, tmp_path):
     [
         ("bare", "GAN loss 'bare' of plugin partly (bench-partly 0.1) is quarantined: hyperparameter 'weight' has no annotation"),
         ("twin", "GAN loss 'twin' is offered by both twin-a (bench-twin-a 0.1) and twin-b (bench-twin-b 0.1)"),
-        ("lost-loss", "GAN loss 'lost-loss' is unavailable: plugin raises (bench-raises 0.1) is quarantined: import failed"),
+        ("lost-loss", "GAN loss 'lost-loss' is unavailable: plugin 'raises' is quarantined\n  Quarantined: raises (bench-raises 0.1): "),
     ],
 )
 def test_a_suite_that_only_names_a_broken_plugin_blames_the_plugin(load, loss, message):

@@ -18,6 +18,7 @@ import pluggy
 from bench import hookspecs
 from bench.contracts import Factory
 from bench.errors import PluginError, did_you_mean
+from bench.registry.tracing import traced
 
 GROUP = "bench"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\+*")
@@ -40,7 +41,8 @@ def load_plugin(entry_point: EntryPoint) -> tuple[Any, dict[str, dict[str, Facto
         if not caller.get_hookimpls():
             continue
         try:
-            answers = caller()
+            with traced(f"hook {hook} of plugin {entry_point.name}"):
+                answers = caller()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # plugin boundary: sys.exit included
@@ -65,7 +67,8 @@ def register(entry_point: EntryPoint) -> tuple[pluggy.PluginManager, Any]:
         PluginError: it cannot be imported or registered, misspells a hook or has none.
     """
     try:
-        plugin = entry_point.load()
+        with traced(f"import of plugin {entry_point.name}, {entry_point.value}"):
+            plugin = entry_point.load()
     except KeyboardInterrupt:
         raise
     except SystemExit as error:

@@ -27,6 +27,8 @@ from bench.registry.probing import (
     sample_spec,
 )
 from bench.registry.sources import Roots, roots_of
+from bench.registry.switches import switched_off
+from bench.registry.tracing import traced
 from bench.suite.constraints import Schema, hyperparameter_problems, show
 from bench.suite.document import Problem
 
@@ -153,7 +155,8 @@ class Registry:
                 raise PluginError(f"{noun} {name!r} of plugin {plugin.origin} is quarantined: {plugin.broken[family, name]}")
         for plugin in self.plugins:
             if plugin.status == "quarantined" and _mentions(plugin, name):
-                raise PluginError(f"{noun} {name!r} is unavailable: plugin {plugin.origin} is quarantined: {plugin.reason}")
+                cause = f"  Quarantined: {plugin.origin}: {plugin.reason}"
+                raise PluginError(f"{noun} {name!r} is unavailable: plugin {plugin.name!r} is quarantined\n{cause}")
         raise UnknownName(self._unknown(family, name))
 
     def _unknown(self, family: str, name: str) -> str:
@@ -161,7 +164,7 @@ class Registry:
         lines = [f"unknown {NOUNS.get(family, family)} {name!r}.{did_you_mean(name, known)}"]
         lines.append(f"  Installed: {', '.join(f'{one} ({self.component(family, one).origin})' for one in known) or 'none'}")
         lines += [f"  Quarantined: {plugin.origin}: {plugin.reason}" for plugin in self.plugins if plugin.status == "quarantined"]
-        lines += [f"  Disabled by BENCH_LOAD_PLUGINS: {plugin.origin}" for plugin in self.plugins if plugin.status == "disabled"]
+        lines += [f"  Disabled: {plugin.origin}: {plugin.reason}" for plugin in self.plugins if plugin.status == "disabled"]
         return "\n".join(lines)
 
     def source_hash(self, family: str, name: str) -> str:
@@ -273,7 +276,8 @@ class Registry:
 
             try:
                 manager, _ = register(EntryPoint(plugin.name, plugin.entry_point, GROUP))
-                getattr(manager.hook, hook)(**arguments)
+                with traced(f"observer {hook} of plugin {plugin.name}"):
+                    getattr(manager.hook, hook)(**arguments)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # plugin boundary: sys.exit included
@@ -358,7 +362,7 @@ def discover(load: str | Iterable[str] | None = None, *, timeout: float = PROBE_
 
     Args:
         load: entry-point or distribution names to use, all others being disabled (text: separated by commas, '' none);
-            None reads ``BENCH_LOAD_PLUGINS``, and without it uses all.
+            None reads ``BENCH_LOAD_PLUGINS``, and without it uses all but those that ``bench plugins disable`` has switched off.
         timeout: seconds for one probe.
         refresh: probe again whatever the cache holds.
 
@@ -366,9 +370,20 @@ def discover(load: str | Iterable[str] | None = None, *, timeout: float = PROBE_
         UsageError: ``load`` names something that is not installed.
     """
     points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: (point.name, owner_of(point)))
-    allowed = _allowed(os.environ.get("BENCH_LOAD_PLUGINS") if load is None else load, points)
+    chosen = os.environ.get("BENCH_LOAD_PLUGINS") if load is None else load
+    allowed = _allowed(chosen, points)
+    off = switched_off() if chosen is None else set()
+
+    def found(point: EntryPoint) -> Plugin:
+        if allowed is not None and not {point.name, owner_of(point)} & allowed:
+            return _disabled(point, "not named in BENCH_LOAD_PLUGINS")
+        if point.name in off:
+            return _disabled(point, f"switched off; bench plugins enable {point.name}")
+        with traced(f"plugin {point.name} ({owner_of(point)}): its probe, or what is cached of it"):
+            return _plugin(point, timeout, refresh)
+
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return Registry(pool.map(lambda point: _plugin(point, allowed, timeout, refresh), points))
+        return Registry(pool.map(found, points))
 
 
 def _allowed(load: str | Iterable[str] | None, points: Iterable[EntryPoint]) -> set[str] | None:
@@ -382,21 +397,27 @@ def _allowed(load: str | Iterable[str] | None, points: Iterable[EntryPoint]) -> 
     return wanted
 
 
-def _plugin(point: EntryPoint, allowed: set[str] | None, timeout: float, refresh: bool) -> Plugin:
-    distribution, version = owner_of(point), point.dist.version if point.dist else ""
-    facts: dict[str, Any] = {
+def _facts(point: EntryPoint) -> dict[str, Any]:
+    """What is known of a plugin without looking at its files."""
+    return {
         "name": point.name,
-        "distribution": distribution,
-        "version": version,
+        "distribution": owner_of(point),
+        "version": point.dist.version if point.dist else "",
         "entry_point": point.value,
         "editable": _editable(point),
     }
-    if allowed is not None and not {point.name, distribution} & allowed:
-        return Plugin(**facts, status="disabled", reason="not named in BENCH_LOAD_PLUGINS", content_hash="")
+
+
+def _disabled(point: EntryPoint, reason: str) -> Plugin:
+    return Plugin(**_facts(point), status="disabled", reason=reason, content_hash="")
+
+
+def _plugin(point: EntryPoint, timeout: float, refresh: bool) -> Plugin:
+    facts = _facts(point)
     roots = roots_of(point.dist, point.module) if point.dist else {}
     content = content_hash(roots)
     record = record_of(point, content, timeout=timeout, refresh=refresh)
-    owner: dict[str, Any] = {"plugin": point.name, "distribution": distribution, "version": version}
+    owner = {"plugin": facts["name"], "distribution": facts["distribution"], "version": facts["version"]}
     try:
         components = tuple(ComponentInfo(**owner, **component) for component in record["components"])
         broken = {(one["family"], one["name"]): str(one["reason"]) for one in record["broken"]}

@@ -247,6 +247,7 @@ class Suite(_Plain):
     """A validated suite.
 
     Attributes:
+        requires: distributions of plugins that must be installed and usable.
         feature_extractor: None chooses by the kind of samples.
         test_on: task distributions whose meta-test tasks are measured instead of those that an arm is meta-trained on; empty for its own.
         controls: {control: labels of meta-learners that get extra cells under it}.
@@ -261,6 +262,7 @@ class Suite(_Plain):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     description: str = ""
     tuning_record: str = ""
+    requires: tuple[str, ...] = ()
     seed: Count = 0
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 1
     primary: Primary

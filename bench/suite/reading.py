@@ -34,7 +34,11 @@ def read_suite(text: str, registry: Registry, *, source: str) -> Suite:
     problems = [*document.problems, *reading.reader.problems]
     if problems or suite is None:
         placed = sorted({(problem.line or document.line(problem.place), spell(problem.place), problem.message) for problem in problems})
-        lines = [f"{source}:{line}: {f'{place}: ' if place else ''}{message}" for line, place, message in placed]
+        lines: list[str] = []
+        for line, place, message in placed:
+            head, *notes = message.splitlines()
+            # One cause, such as a broken plugin, is told once however many components miss it.
+            lines += [f"{source}:{line}: {f'{place}: ' if place else ''}{head}", *(note for note in notes if note not in lines)]
         kind = PluginError if all(problem.unavailable for problem in problems) else SuiteError
         raise kind("\n".join(lines))
     return suite
@@ -62,6 +66,7 @@ class _Reading:
             if name in data:
                 parts[name] = self._section(model, data[name], (name,))
         parts |= self._families(data, ())
+        parts["requires"] = self._required(data.get("requires", []))
         parts["controls"] = self._words(data.get("controls", {}), ("controls",))
         parts["exclude"] = self._exclusions(data.get("exclude", []))
         parts["per_task_distribution"] = self._per_distribution(parts.get("task_distributions", ()))
@@ -74,6 +79,24 @@ class _Reading:
         return suite if isinstance(suite, Suite) else None
 
     # -------------------------------------------------------------- parts
+    def _required(self, given: Any) -> tuple[str, ...]:
+        """Distributions of plugins, each of which must be there and usable."""
+        if not isinstance(given, list) or not all(isinstance(name, str) and name for name in given):
+            self.reader.complain(
+                ("requires",), f"must be a list of distributions of plugins, such as [bench-example] (value {show(given)})"
+            )
+            return ()
+        known = {plugin.distribution: plugin for plugin in self.reader.registry.plugins}
+        for position, name in enumerate(given):
+            plugin = known.get(name)
+            if plugin is None:
+                hint = did_you_mean(name, known)
+                self.reader.complain(("requires", position), f"plugin {name!r} is not installed.{hint} Install it: pip install {name}")
+            elif plugin.status != "ok":
+                reason = f"plugin {name!r} is {plugin.status}: {plugin.reason}"
+                self.reader.complain(("requires", position), reason, unavailable=plugin.status == "quarantined")
+        return tuple(given)
+
     def _families(self, data: Mapping[str, Any], place: Place) -> dict[str, Any]:
         parts: dict[str, Any] = {}
         for name in (*LISTS, *SETS):
