@@ -21,7 +21,7 @@ examples:
   bench run suites/fewshot.yaml --quick         one short pass: does everything work?
   bench run suites/fewshot.yaml -k 'reptile and not glyphs' --jobs 4
   bench plan suites/fewshot.yaml                cells, what is cached, time, disk, and what the replicates can decide
-  bench adapt results/fewshot -k 'reptile and glyphs and replicate=0' --images drawings
+  bench adapt results/fewshot -k 'arm=reptile and glyphs and replicate=0' --images drawings
                                                 draw what looks like your own images
   bench plugins list                            what is installed, and what is broken and why
 
@@ -53,7 +53,7 @@ class _Version(argparse.Action):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the ``bench`` command; returns the exit code."""
     try:
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         verb: Callable[[argparse.Namespace], int] = options.verb
         return int(verb(options))
     except BenchError as error:
@@ -242,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
         _adapt,
         "adapt a trained model to your own images, and draw samples",
         "bench adapt results/fewshot 692ff13 --images drawings --shots 5 --steps 25 --out adapted\n"
-        "bench adapt results/fewshot -k 'reptile and glyphs and replicate=0' --images drawings\n"
+        "bench adapt results/fewshot -k 'arm=reptile and glyphs and replicate=0' --images drawings\n"
         "bench adapt results/fewshot 692ff13 --images photos --fit crop --invert no --samples 64",
     )
     adapt.add_argument("results", type=Path, help="results folder with its trials/")
@@ -318,6 +318,18 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--timeout", type=_positive, metavar="SECONDS", help="for the tests of one component (default: 300)")
     check.add_argument("--json", action="store_true", help="print the certificate")
     return parser
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments in any order: argparse itself takes an optional name only where it follows the one before it."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    late = next((name for name in ("cell", "trial") if getattr(options, name, None) == ""), None)
+    if late and len(rest) == 1 and not rest[0].startswith("-"):
+        setattr(options, late, rest.pop())
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _verb(verbs: Any, name: str, call: Callable[[argparse.Namespace], int], summary: str, examples: str) -> argparse.ArgumentParser:
@@ -419,7 +431,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from bench.grid.cells import expand, refuse_nothing
+    from bench.grid.cells import expand, refuse_nothing, unmeasured
     from bench.grid.equality import unequal_arms
     from bench.registry.registry import discover
     from bench.suite.model import load_suite
@@ -437,6 +449,8 @@ def _validate(options: argparse.Namespace) -> int:
         refuse_nothing(trials)
         skipped = sum(bool(trial.skip) for trial in trials)
         print(f"{options.suite}: valid; {len(trials)} cells" + (f", {skipped} of them skipped (bench plan says why)" if skipped else ""))
+        for sentence in unmeasured(suite, trials, registry):
+            print(f"  {sentence}")
     with suppress(DataError):
         for flag in unequal_arms(suite, registry):
             print(f"  not equal: {flag}")

@@ -68,3 +68,4 @@ def test_a_link_out_of_the_folder_is_not_followed(results, tmp_path_factory):
     with pytest.raises(StoreError, match="leads out of"):
         clean(results)
     assert (outside / "mine").read_text() == "mine"
+    assert (results / "trials" / DROPPED).exists()  # all or nothing

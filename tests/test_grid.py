@@ -638,6 +638,8 @@ def test_a_feature_extractor_is_shared_by_everything_on_the_same_data(cells):
         ("maml(order=2) and not (gradient-penalty or outer-clip)", {"maml(order=2)"}),
         ("not maml and not scratch and not finetune and not outer-clip and not gradient-penalty", {"reptile", "reptile (shuffled tasks)"}),
         ("shuffled-tasks", {"reptile (shuffled tasks)"}),
+        ("arm=reptile", {"reptile"}),
+        ("meta_learner=Reptile and not arm=reptile", {"reptile (shuffled tasks)", "reptile + gradient-penalty", "reptile + outer-clip"}),
         ("Reptile AND outer-clip", {"reptile + outer-clip"}),
         ("finetune and outer-clip or shuffled", {"finetune + outer-clip", "reptile (shuffled tasks)"}),
         ("not(maml or scratch)and outer-clip", {"finetune + outer-clip", "reptile + outer-clip"}),

@@ -107,3 +107,18 @@ def test_the_record_grows_and_a_damaged_one_is_no_record(tmp_path):
     for damaged in ("", "[]", '{"parts": 1}', '{"parts": ["x"], "values": [[]], "trials": {"a": [7]}}'):
         (tmp_path / "identities.json").write_text(damaged)
         assert read_identities(tmp_path) == {}
+
+
+def test_a_quick_run_is_explained_by_the_suite_that_was_run(tmp_path, capsys):
+    suite, results = write(tmp_path / "why.yaml"), tmp_path / "results"
+    assert main(["run", str(suite), "--quick", "--output", str(results), "--executor", "inline", "--device", "cpu"]) == ExitCode.OK
+    capsys.readouterr()
+    assert main(["why", str(results), "--json"]) == ExitCode.OK
+    assert all(one["cached"] for one in json.loads(capsys.readouterr().out))
+
+
+def test_the_id_may_stand_behind_options(folder, capsys):
+    assert main(["why", str(folder), "--device", "cpu", "ffffffff"]) == ExitCode.USAGE
+    assert "is meant by 'ffffffff'" in capsys.readouterr().err
+    assert main(["why", str(folder), "--device", "cpu", "a", "b"]) == ExitCode.USAGE
+    assert "unrecognized arguments: a b" in capsys.readouterr().err

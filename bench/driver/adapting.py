@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 SHEET, RECORD, ARRAYS, SINGLE = "grid.png", "adapted.json", "samples.npz", "samples"
 SHOWN = (0, 1, 5, 10, 25, 50, 100, 250, 500, 1000)  # adaptation steps on the sheet, up to the last one, which is added
 COLUMNS = 16  # samples of a row of the sheet
+LARGEST_SCALE = 256
 SIDE = 128  # pixels of a single picture, about, where no scale is given
 EXAMPLES = 8  # meta-train tasks whose ground is looked at
 
@@ -75,6 +76,8 @@ def adapt(results: Path, images: Path, options: AdaptOptions, say: Callable[[str
         UsageError, DataError, StoreError, NothingSelectedError, PluginError: as their texts say.
     """
     listing = list_pictures(images)
+    if (options.scale or 1) > LARGEST_SCALE:
+        raise UsageError(f"--scale {options.scale} makes pictures beyond use; give {LARGEST_SCALE} at most")
     _check_output(options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ChangedTrialWarning)

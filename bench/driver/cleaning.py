@@ -71,7 +71,8 @@ def clean(results: Path, *, checkpoints: bool = False) -> list[Waste]:
         found = waste(results, checkpoints=checkpoints)
         for one in found:
             if one.path.is_symlink() or not one.path.resolve().is_relative_to(results.resolve()):
-                raise StoreError(f"{one.path} leads out of {results}; nothing beyond the results folder is deleted")
+                raise StoreError(f"{one.path} leads out of {results}: nothing was deleted; take that link away first")
+        for one in found:
             try:
                 shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
             except OSError as error:

@@ -35,7 +35,7 @@ def load_trial(results: Path | str, trial: str = "", *, select: str = "") -> Tra
     Args:
         results: results folder with its ``trials/``.
         trial: a trial id or the beginning of one; may be empty where the rest leaves only one.
-        select: words as for ``-k`` of ``bench run``: ``reptile and glyphs and replicate=0``.
+        select: words as for ``-k`` of ``bench run``: ``arm=reptile and glyphs and replicate=0``.
 
     Returns:
         What adapts: ``load_trial("results/fewshot", "ab12").adapt(support).samples(64)``. It computes where the trial did, or on the
@@ -80,9 +80,10 @@ def find(results: Path, trial: str, select: str) -> TrialRow:
         raise UsageError(_why_not(results, meant[0]))
     if not usable:
         raise UsageError(f"{results}: none of the {len(meant)} trials that are meant is finished:\n{_listed(meant)}")
+    arm = str(usable[0].cell.get("arm")).split(" ")[0]
     raise UsageError(
         f"{results}: {len(usable)} finished trials are meant; name one by the beginning of its id, or with -k and words such as "
-        f"{usable[0].cell.get('arm')!r} and replicate=0:\n{_listed(usable)}"
+        f"'arm={arm} and replicate=0':\n{_listed(usable)}"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.driver.lookup import told
 from bench.driver.planning import RERUN, known_rows
+from bench.driver.reporting import recorded_suite
 from bench.errors import UsageError
 from bench.grid.cells import Trial, expand, identity_parts
 from bench.grid.selection import select as select_trials
@@ -62,7 +63,7 @@ def why(results: Path, cell: str = "", *, select: str = "", suite: Path | None =
         SuiteError, PluginError, DataError: the suite cannot be read or its cells not be identified.
     """
     registry = discover()
-    planned = expand(load_suite(suite or results / "suite.yaml", registry), registry, device=device)
+    planned = expand(load_suite(suite, registry) if suite else recorded_suite(results), registry, device=device)
     trials = [one for one in planned if not one.skip]
     rows = known_rows(results)
     recorded = read_identities(results)
@@ -72,7 +73,7 @@ def why(results: Path, cell: str = "", *, select: str = "", suite: Path | None =
         old = {_key(row.cell) for row in rows.values() if row.trial_id.startswith(cell.lower())}
         trials = [one for one in trials if one.trial_id.startswith(cell.lower()) or _key(one.cell()) in old]
     if not trials:
-        raise UsageError(f"{results}: no cell of the suite is meant by {cell or select!r}; bench plan lists them, bench status their ids")
+        raise UsageError(f"{results}: no cell of the suite is meant by {cell or select!r}; without either, bench why lists them all")
     return [_explained(trial, rows, recorded) for trial in trials]
 
 
@@ -95,9 +96,13 @@ def _explained(trial: Trial, rows: Mapping[str, TrialRow], recorded: Mapping[str
     # Among equally near cells the one of the same labels is the one that a reader has in mind.
     nearest = min(others, key=lambda other: (len(_differing(own, others[other])), _key(rows[other].cell) != _key(trial.cell())))
     differs = _differing(own, others[nearest])
-    spelled = "; ".join(f"{part} ({_MEANING[part]})" if part in _MEANING else part for part in differs)
-    text = f"no cell has this identity; the nearest is {nearest[:8]} ({told(rows[nearest])}), which differs in {spelled}: it would run"
+    near = f"{nearest[:8]} ({told(rows[nearest])})"
+    text = f"no cell has this identity; the nearest is {near}, which differs in {_spelled(differs)}: it would run"
     return Explanation(trial.trial_id, cell, False, text, tuple(differs))
+
+
+def _spelled(parts: Sequence[str]) -> str:
+    return "; ".join(f"{part} ({_MEANING[part]})" if part in _MEANING else part for part in parts)
 
 
 def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
@@ -113,5 +118,7 @@ def why_text(found: Sequence[Explanation]) -> str:
     for group in groups.values():
         lines += [f"{one.trial_id[:8]}  {one.cell}" for one in group[:LISTED]]
         lines += [f"and {len(group) - LISTED} more alike"] if len(group) > LISTED else []
-        lines.append(f"  {group[0].text}")
+        same = len({one.text for one in group}) == 1
+        differing = f"no cell has these identities; each differs from its nearest in {_spelled(group[0].differs)}: they would run"
+        lines.append(f"  {group[0].text if same else differing}")
     return "\n".join(lines)

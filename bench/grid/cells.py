@@ -314,6 +314,20 @@ def _fitting_metrics(suite: Suite, game: Component, distribution: Component, reg
     return tuple(fitting)
 
 
+def unmeasured(suite: Suite, trials: Sequence[Trial], registry: Registry) -> list[str]:
+    """A sentence for each place where metrics of the suite are not defined, so that nobody waits for their columns."""
+    left_out: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        measured = {metric.label for metric in (trial.transfer or trial).metrics}
+        for metric in suite.for_distribution(trial.task_distribution.label).metrics:
+            if not trial.skip and metric.label not in measured:
+                wants = registry.component("metrics", metric.name).attributes
+                needs = {"needs_labels": "labelled tasks, such as n-way", "needs_modes": "known modes", "needs_predictions": "predictions"}
+                need = next((words for name, words in needs.items() if wants.get(name)), f"samples of kind {', '.join(wants['kinds'])}")
+                left_out.setdefault(trial.place, {})[f"{metric.label} (needs {need})"] = None
+    return [f"not measured on {place}: {', '.join(metrics)}" for place, metrics in left_out.items()]
+
+
 def _default_extractor(game: Component, distribution: Component, registry: Registry) -> Component:
     """By the kind of samples; predictions are judged as they are, so nothing is trained for them."""
     images = registry.kind(distribution.name, distribution.parameters) == "image"

@@ -16,7 +16,7 @@ TOKEN = re.compile(r"(?!(?:and|or|not)\()[^\s()]+\([^()]*\)|[^\s()]+|[()]")
 def select(trials: list[Trial], expression: str) -> list[Trial]:
     """Cells whose labels match ``expression``: words joined by ``and``, ``or``, ``not`` and brackets, as in pytest's -k.
 
-    A word is part of a label, or spells a number out: ``shots=5``, ``replicate=0``.
+    A word is part of a label, or spells a column out: ``shots=5``, ``replicate=0``, ``arm=reptile`` (that arm and no variant of it).
     The tuning trials that choose the settings of a cell come with it.
 
     Raises:
@@ -40,7 +40,7 @@ def matches(expression: str, cell: Mapping[str, Any]) -> bool:
     """
     tokens = TOKEN.findall(expression.lower())
     text = " ".join(value for value in cell.values() if isinstance(value, str)).lower()
-    numbers = {f"{name}={value}" for name, value in cell.items() if isinstance(value, int)}
+    spelled = {f"{name}={value}".lower() for name, value in cell.items()}
 
     def either() -> bool:
         value = both()
@@ -69,7 +69,7 @@ def matches(expression: str, cell: Mapping[str, Any]) -> bool:
             if not tokens or tokens.pop(0) != ")":
                 raise UsageError(f"-k {expression!r}: a bracket is not closed")
             return value
-        return token in text or token in numbers
+        return token in spelled if token.partition("=")[0] in cell else token in text
 
     value = either()
     if tokens:

@@ -161,7 +161,9 @@ class Registry:
 
     def _unknown(self, family: str, name: str) -> str:
         known = self.names(family)
-        lines = [f"unknown {NOUNS.get(family, family)} {name!r}.{did_you_mean(name, known)}"]
+        makers = [one for one in known if name in self.component(family, one).attributes.get("outputs", {})] if family == "metrics" else []
+        hint = f" It is a value of the metric {' or '.join(makers)}: name that." if makers else did_you_mean(name, known)
+        lines = [f"unknown {NOUNS.get(family, family)} {name!r}.{hint}"]
         lines.append(f"  Installed: {', '.join(f'{one} ({self.component(family, one).origin})' for one in known) or 'none'}")
         lines += [f"  Quarantined: {plugin.origin}: {plugin.reason}" for plugin in self.plugins if plugin.status == "quarantined"]
         lines += [f"  Disabled: {plugin.origin}: {plugin.reason}" for plugin in self.plugins if plugin.status == "disabled"]

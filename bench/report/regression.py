@@ -116,13 +116,12 @@ def _refuse_different(before: Study, after: Study) -> None:
             raise UsageError("one of the folders has no measurements on meta-test tasks yet; let its run finish")
     definitions = [
         study.test.dropna(subset=["fingerprint"])
-        .drop_duplicates(["task_distribution", "metric"])
+        .drop_duplicates(["task_distribution", "metric"])[["task_distribution", "metric", "fingerprint"]]
+        .astype(str)  # the categories of two folders do not compare
         .set_index(["task_distribution", "metric"])
         for study in (before, after)
     ]
-    joined = pd.merge(
-        definitions[0][["fingerprint"]], definitions[1][["fingerprint"]], left_index=True, right_index=True, suffixes=("_before", "_after")
-    )
+    joined = pd.merge(*definitions, left_index=True, right_index=True, suffixes=("_before", "_after"))
     changed = joined[joined["fingerprint_before"] != joined["fingerprint_after"]]
     if len(changed):
         distribution, metric = map(str, changed.index[0])

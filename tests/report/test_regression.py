@@ -93,3 +93,16 @@ def test_the_table_has_a_row_an_arm_and_its_numbers():
     assert np.isclose(row["difference"], 0.5)
     assert len(table.rows) == 5
     assert "lower is better" in table.caption
+
+
+def test_frames_with_other_categories_compare():
+    """Texts come from a results folder as categories, which differ where one folder has a metric more."""
+
+    def categories(table):
+        return table.astype({"metric": "category", "fingerprint": "category", "task_distribution": "category"})
+
+    before, more = frame(), frame(metrics=("energy", "recall", "kid"))
+    assert compare(study(categories(before)), study(categories(more))).changes
+    other = categories(before.assign(fingerprint="another extractor"))
+    with pytest.raises(UsageError, match="is defined differently"):
+        compare(study(categories(before)), study(other))

@@ -80,8 +80,9 @@ def network(path: Path) -> nn.Module:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"inception: no weights at {path} ({error.strerror}); download {ADDRESS} (91 MiB) to that place, or say where the file lies "
-            "with weights: /path/to/it"
+            # A reason without folders of this machine is all that records keep, so the text must make sense without them.
+            f"inception: its weights ({path.name}) are not there ({error.strerror}); download {ADDRESS} (91 MiB) and say where the file "
+            "lies: feature_extractor: {inception: {weights: FOLDER/FILE}}; by default it is looked for where torch.hub keeps checkpoints"
         ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -113,15 +114,20 @@ class FidInfinity:
         fake, real = _pooled(adapted.fake_features), _pooled(adapted.query_features)
         least = fid_infinity_needs(fake.shape[2])
         if min(fake.shape[1], real.shape[1]) < least:
-            logger.warning(
-                "fid-infinity is undefined for %d generated and %d real samples of all tasks, it needs %d of each; "
-                "raise tasks.meta_test, samples or reference",
-                fake.shape[1],
-                real.shape[1],
-                least,
-            )
+            _warn_once(fake.shape[1], real.shape[1], least)
             return {"fid-infinity": np.array(np.nan)}
         return {"fid-infinity": fid_infinity(fake, real).reshape(())}
+
+
+@cache
+def _warn_once(generated: int, real: int, least: int) -> None:
+    logger.warning(
+        "fid-infinity is undefined for %d generated and %d real samples of all tasks, it needs %d of each; "
+        "raise tasks.meta_test, samples or reference",
+        generated,
+        real,
+        least,
+    )
 
 
 class SlicedWasserstein:
