@@ -268,7 +268,9 @@ def test_images_of_two_channels_are_refused(accepted, tmp_path):
 
 def test_missing_or_foreign_weights_are_refused_with_what_to_put_where(random_weights, tmp_path):
     missing = tmp_path / "nowhere.pth"
-    with pytest.raises(DataError, match=r"weights \(nowhere\.pth\) are not there \(No such file.*download https://github.com/toshas/.*weights:"):
+    with pytest.raises(
+        DataError, match=r"weights \(nowhere\.pth\) are not there \(No such file.*download https://github.com/toshas/.*weights:"
+    ):
         Inception(weights=str(missing)).prepare(NOISE, tmp_path)
     with pytest.raises(DataError, match=r"has SHA-256 .*, the weights of the FID convention have 6726825d0af5f729"):
         Inception(weights=str(random_weights)).prepare(NOISE, tmp_path)
