@@ -88,7 +88,7 @@ def bench_feature_extractors() -> Mapping[str, Factory]:
 
 @hookspec
 def bench_reporters() -> Mapping[str, Factory]:
-    """Extra sections of a report: ``factory()(frame) -> str`` of Markdown."""
+    """Extra sections of a report: ``factory()(frame) -> str`` of Markdown: headings, paragraphs, lists, tables, code; HTML is text."""
 
 
 @hookspec

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.audit.certificate import statement
 from bench.driver.tuning import RECORD, read_record
@@ -14,20 +15,27 @@ from bench.grid.equality import unequal_arms
 from bench.registry.registry import Registry, discover
 from bench.suite.model import Suite
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def report(results: Path, *, registry: Registry | None = None, x: str | None = None) -> list[Path]:
+    from bench.report import Told
+
+
+def report(results: Path, *, registry: Registry | None = None, formats: Sequence[str] | None = None, x: str | None = None) -> list[Path]:
     """Write page, tables and figures of a results folder.
 
     Args:
         results: results folder of a suite.
         registry: what is installed; default: what is found now.
+        formats: any of :data:`bench.report.FORMATS`; default: all of them.
         x: what stands on the x axis of costs and training curves, see :func:`bench.report.write_report`.
 
     Raises:
         StoreError: it is not a results folder, or damaged.
+        UsageError: a format or the x axis is unknown.
     """
     from bench.frame import ledger_frame, load_results
-    from bench.report import Tuned, write_report
+    from bench.report import FORMATS, Tuned, write_report
 
     registry = registry or discover()
     suite = recorded_suite(results)
@@ -38,17 +46,30 @@ def report(results: Path, *, registry: Registry | None = None, x: str | None = N
         "extractors": _certificates(results),
         "audit of the statistics": statement(),
     }
+    frame = load_results(results)
     return write_report(
         results,
-        frame=load_results(results),
+        frame=frame,
         suite=suite.to_dict(),
         ledger=ledger_frame(results),
         metric_outputs=metric_outputs(registry),
         provenance=provenance,
         tuning=Tuned(read_record(results / RECORD), ledger_frame(results, tuning=True)),
         unequal=_unequal(suite, registry),
+        told=_told(registry, frame),
+        formats=FORMATS if formats is None else formats,
         x=x,
     )
+
+
+def opened(page: Path) -> bool:
+    """Show a page in the reader's browser; False where there is none."""
+    import webbrowser
+
+    try:
+        return webbrowser.open(page.resolve().as_uri())
+    except webbrowser.Error:
+        return False
 
 
 def recorded_suite(results: Path) -> Suite:
@@ -85,6 +106,26 @@ def _unequal(suite: Suite, registry: Registry) -> list[str]:
         return unequal_arms(suite, registry)
     except (PluginError, DataError):
         return []
+
+
+def _told(registry: Registry, frame: pd.DataFrame) -> list[Told]:
+    """What every installed reporter says of the frame; what one raises is told in its place, and harms nothing."""
+    from bench.report import Told
+
+    told = []
+    for name in registry.names("reporters"):
+        origin = registry.component("reporters", name).origin
+        try:
+            text = registry.create("reporters", name)(frame.copy(deep=False))
+            if not isinstance(text, str):
+                raise TypeError(f"a reporter returns Markdown as str, got {type(text).__name__}")
+            told.append(Told(name, origin, text))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # plugin boundary: sys.exit included
+            reason = f"Reporter {name!r} of {origin} raised {type(error).__name__}: {error}"
+            told.append(Told(name, origin, f"{reason}. The rest of the report does without it.", failed=True))
+    return told
 
 
 def _certificates(results: Path) -> dict[str, Any]:

@@ -46,6 +46,15 @@ def status(results: Path) -> dict[str, Any]:
     }
 
 
+def unfinished(results: Path) -> int:
+    """How many cells the run that is going on, if any, has still to end.
+
+    Raises:
+        StoreError: it is not a results folder, or damaged.
+    """
+    return sum(row.status in ("planned", "running") for row in read_ledger(results).planned().values())
+
+
 def status_text(found: dict[str, Any]) -> str:
     """The same for people."""
     counts = found["counts"]

@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UsageError, did_you_mean
+from bench.report.blocks import Told
 from bench.report.costs import COSTS
 from bench.report.files import report_markdown, table_csv, table_latex, table_markdown
 from bench.report.html import page
 from bench.report.sections import build_sections
 from bench.report.study import UNTUNED, Tuned, build_study
 
-__all__ = ["COSTS", "FORMATS", "Tuned", "write_report"]
+__all__ = ["COSTS", "FORMATS", "Told", "Tuned", "write_report"]
 
 FORMATS = ("html", "md", "csv", "latex")
 
@@ -33,6 +34,7 @@ def write_report(
     provenance: Mapping[str, Any],
     tuning: Tuned = UNTUNED,
     unequal: Sequence[str] = (),
+    told: Sequence[Told] = (),
     formats: Sequence[str] = FORMATS,
     x: str | None = None,
 ) -> list[Path]:
@@ -48,6 +50,7 @@ def write_report(
             (``{task distribution: {"name", "certificate", "fingerprint"}}``) are shown where a reader looks for them.
         tuning: what tuning tried and chose.
         unequal: where the suite gives its arms unequal conditions, a sentence each.
+        told: what reporter plugins say, a section each.
         formats: any of :data:`FORMATS`.
         x: what stands on the x axis of costs and of training curves, a key of :data:`COSTS`; None for every cost, and outer steps.
 
@@ -62,7 +65,7 @@ def write_report(
         if name not in FORMATS:
             raise UsageError(f"unknown report format {name!r}.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}")
     study = build_study(frame, ledger, suite, metric_outputs, tuning)
-    sections = build_sections(results, study, provenance, unequal=unequal, x=x)
+    sections = build_sections(results, study, provenance, unequal=unequal, told=told, x=x)
     title = str(suite.get("name") or "suite")
 
     contents: dict[Path, bytes] = {}

@@ -12,11 +12,18 @@ from bench.report.style import Picture
 
 @dataclass(frozen=True)
 class Cell:
-    """One formatted cell; ``best`` only where the interval of the difference to the second says so."""
+    """One formatted cell; ``best`` only where the interval of the difference to the second says so.
+
+    Attributes:
+        anchor: id that other cells of the page link to; of the first cell of a row, that row's.
+        link: anchor of what is behind the text.
+    """
 
     text: str
     best: bool = False
     numeric: bool = True
+    anchor: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Table:
         key: file name without ending.
         columns: headings; the first column names the row.
         notes: what a reader needs to read it rightly.
+        fixed: its rows are settings, read in their order; there is nothing to sort or filter.
     """
 
     key: str
@@ -35,6 +43,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     data: pd.DataFrame
     notes: tuple[str, ...] = ()
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,21 @@ class Gallery:
 
 
 Block = Paragraph | Table | Gallery
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a reporter plugin says: ``text`` is its Markdown, or, where ``failed``, why there is none.
+
+    Attributes:
+        reporter: name of the component.
+        origin: its plugin.
+    """
+
+    reporter: str
+    origin: str
+    text: str
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,4 +107,5 @@ def text_row(*texts: str) -> tuple[Cell, ...]:
 
 def pairs_table(key: str, caption: str, pairs: Sequence[tuple[str, str]], heading: tuple[str, str] = ("setting", "value")) -> Table:
     """A two-column table of names and values."""
-    return Table(key, caption, heading, tuple(text_row(*pair) for pair in pairs), pd.DataFrame(list(pairs), columns=list(heading)))
+    data = pd.DataFrame(list(pairs), columns=list(heading))
+    return Table(key, caption, heading, tuple(text_row(*pair) for pair in pairs), data, fixed=True)

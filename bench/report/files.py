@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import indent
 
 from bench.report.blocks import Cell, Gallery, Paragraph, Section, Table
-from bench.report.text import clean, latex, markdown
+from bench.report.text import clean, clean_lines, latex, markdown
 
 
 def table_csv(table: Table) -> str:
@@ -70,7 +71,7 @@ def report_markdown(title: str, sections: Sequence[Section], *, partial: int) ->
 
 def _paragraph(block: Paragraph) -> str:
     if block.role == "code":
-        return f"    {clean(block.text)}"
+        return indent(clean_lines(block.text), "    ")
     if block.role == "heading":
         return f"### {markdown(block.text)}"
     return f"> {markdown(block.text)}" if block.role in ("question", "answer") else markdown(block.text)

@@ -1,4 +1,4 @@
-"""The page: one file that needs no network and no script, and treats every text as text."""
+"""The page: one file that needs no network, reads without its script, and treats every text as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jinja2
 
 from bench.report.blocks import Cell, Gallery, Paragraph, Section, Table
 from bench.report.style import Picture
-from bench.report.text import clean, slug
+from bench.report.text import clean, clean_lines, slug
 
 _HERE = Path(__file__).parent
 
@@ -29,20 +29,20 @@ def page(title: str, sections: Sequence[Section], *, partial: int = 0, kind: str
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clean": clean, "slug": slug, "data_uri": _data_uri, "parts": _parts}
+    environment.filters |= {"clean": clean, "clean_lines": clean_lines, "slug": slug, "data_uri": _data_uri, "parts": _parts, "hash": _hash}
     environment.tests |= {
         "paragraph": lambda block: isinstance(block, Paragraph),
         "table": lambda block: isinstance(block, Table),
         "gallery": lambda block: isinstance(block, Gallery),
     }
-    css = (_HERE / "page.css").read_text(encoding="utf-8")
-    style_hash = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return (
-        environment.get_template("page.html.j2").render(
-            title=title, sections=sections, partial=partial, kind=kind, files=files, css=css, style_hash=style_hash
-        )
-        + "\n"
-    )
+    css, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    template = environment.get_template("page.html.j2")
+    return template.render(title=title, sections=sections, partial=partial, kind=kind, files=files, css=css, script=script) + "\n"
+
+
+def _hash(text: str) -> str:
+    """What a content security policy calls the one style or script that it allows."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _parts(cell: Cell) -> tuple[str, str]:
@@ -51,6 +51,6 @@ def _parts(cell: Cell) -> tuple[str, str]:
     return value, f"[{ends}" if bracket else ""
 
 
-def _data_uri(picture: Picture) -> str:
-    """The picture itself: a palette PNG at two pixels a CSS pixel, a third of the size of the SVG beside the page."""
-    return "data:image/png;base64," + base64.b64encode(picture.png).decode()
+def _data_uri(picture: Picture, folded: bool) -> str:
+    """The picture itself: a palette PNG at two pixels a CSS pixel, a third of the size of the SVG beside the page; at one where folded."""
+    return "data:image/png;base64," + base64.b64encode((folded and picture.small) or picture.png).decode()

@@ -121,7 +121,7 @@ def _refuse_different(before: Study, after: Study) -> None:
         .set_index(["task_distribution", "metric"])
         for study in (before, after)
     ]
-    joined = pd.merge(*definitions, left_index=True, right_index=True, suffixes=("_before", "_after"))
+    joined = pd.merge(definitions[0], definitions[1], left_index=True, right_index=True, suffixes=("_before", "_after"))
     changed = joined[joined["fingerprint_before"] != joined["fingerprint_after"]]
     if len(changed):
         distribution, metric = map(str, changed.index[0])

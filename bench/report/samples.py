@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.report.study import Arm, Slice, Study
-from bench.report.style import DPI, Look, Picture, drawable, finish, sheet
+from bench.report.style import DPI, PHOTOGRAPH, Look, Picture, drawable, finish, sheet
 from bench.report.text import slug
 
 TASKS = 4
@@ -157,8 +157,8 @@ def _grid(
         for r, (name, _) in enumerate(rows):
             top = head + r * (tall + 4) + tall / 2 - 12
             _write(figure, 2, top, drawable(name, 24), total, pixels.shape[0], colour=colours.get(name, "black"))
-        colourful = rows[0][1][0].shape[-3] == 3
-        return finish(figure, key=key, title=title, alt=alt, vector=False, palette=not (colourful or colours))
+        colourful = rows[0][1][0].shape[-3] == 3 or bool(colours)
+        return finish(figure, key=key, title=title, alt=alt, vector=False, palette=None if colourful else PHOTOGRAPH)
 
 
 def _write(figure: Figure, x: float, top: float, text: str, width: int, height: int, colour: str = "black") -> None:

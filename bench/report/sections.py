@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.measure import expected_coverage
 from bench.report.answer import answer_table, answers, changes_tables, settings_sentence
-from bench.report.blocks import Block, Gallery, Paragraph, Section, Table, pairs_table, text_row
+from bench.report.blocks import Block, Gallery, Paragraph, Section, Table, Told, pairs_table, text_row
 from bench.report.comparison import comparison_blocks
 from bench.report.conditional import conditional_blocks
 from bench.report.convergence import collapse_blocks, convergence_blocks
@@ -21,6 +21,7 @@ from bench.report.curves import adaptation_curve, training_curve, training_metri
 from bench.report.estimates import POOLED, Estimates
 from bench.report.failures import failure_bars
 from bench.report.health import health_blocks
+from bench.report.prose import prose
 from bench.report.samples import arm_grid, comparison, load_samples
 from bench.report.scatter import fidelity_diversity, quality_cost
 from bench.report.shots import shots_blocks
@@ -31,16 +32,24 @@ from bench.report.tables import (
     cost_table,
     memorisation_table,
     status_table,
+    trials_table,
     trouble_table,
 )
-from bench.report.text import number, quantity
+from bench.report.text import number, quantity, slug
 from bench.report.tuning import tuning_blocks, tuning_trouble_table
 
+_OPEN = 3  # training curves that stand open: a row of the page
 _Named = TypeVar("_Named", Table, Picture)
 
 
 def build_sections(
-    results: Path, study: Study, provenance: Mapping[str, Any], *, unequal: Sequence[str] = (), x: str | None = None
+    results: Path,
+    study: Study,
+    provenance: Mapping[str, Any],
+    *,
+    unequal: Sequence[str] = (),
+    told: Sequence[Told] = (),
+    x: str | None = None,
 ) -> list[Section]:
     """Everything that a report says, independent of its format.
 
@@ -49,6 +58,7 @@ def build_sections(
         study: what the report is about.
         provenance: see :func:`bench.report.write_report`.
         unequal: where the suite gives its arms unequal conditions.
+        told: what reporter plugins say.
         x: key of :data:`bench.report.costs.COSTS`; None for every cost, and outer steps under training curves.
 
     Raises:
@@ -75,6 +85,8 @@ def build_sections(
         Section("tuning", "Tuning", tuning_blocks(study)),
         Section("memorisation", "Memorisation", _memorisation(estimates)),
         Section("costs", "Costs", _costs(estimates, styles, costs)),
+        Section("trials", "Trials", (trials_table(study),) if study.slices else ()),
+        *map(reported, told),
         Section("provenance", "Provenance", _provenance(provenance)),
     ]
     return _distinct([section for section in sections if section.blocks])
@@ -128,7 +140,7 @@ def _protocol(study: Study, provenance: Mapping[str, Any], unequal: Sequence[str
     headings = ("setting", *(slice_.label for slice_ in study.slices))
     data = pd.DataFrame([[cell.text for cell in row] for row in rows], columns=list(headings))
     warnings = [Paragraph(f"Not equal for all arms: {flag}.", "warning") for flag in (*unequal, *unequal_spending(study))]
-    return (Table("protocol", "What was done", headings, rows, data), *warnings) if rows else ()
+    return (Table("protocol", "What was done", headings, rows, data, fixed=True), *warnings) if rows else ()
 
 
 def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dict[str, str]:
@@ -164,7 +176,7 @@ def _train_shots(protocol: Mapping[str, Any]) -> str:
 
 def _task_counts(study: Study, slice_: Slice, asked: Mapping[str, int]) -> dict[str, int]:
     """What the suite asks for; a task distribution that is only measured on may have fewer meta-test tasks."""
-    found = set(study.in_slice(study.test, slice_)["task_id"].astype(str)) - {POOLED}
+    found = set(study.in_slice(study.test, slice_)["task_id"].unique()) - {POOLED}
     there = len(found) if study.trained_on(slice_) != study.measured_on(slice_) and found else math.inf
     return {name: int(min(count, there)) if name == "meta_test" else count for name, count in asked.items()}
 
@@ -313,8 +325,18 @@ def _costs(estimates: Estimates, styles: Mapping[str, Look], costs: Sequence[Cos
     )
     return (
         *((Paragraph(words), Gallery(pictures, wide=True)) if pictures else ()),
+        *((Paragraph(spent),) if (spent := _measuring(study)) else ()),
         *(cost_table(study, slice_) for slice_ in study.slices),
     )
+
+
+def _measuring(study: Study) -> str:
+    """How much of the trials' time went into measuring rather than training."""
+    spent = study.cells[["seconds", "evaluation_seconds"]].astype(float).dropna().sum()
+    if not spent["seconds"] > 0:
+        return ""
+    share = 100 * spent["evaluation_seconds"] / spent["seconds"]
+    return f"All trials together took {quantity(spent['seconds'])} seconds, {share:.0f} % of them measuring."
 
 
 def _training(study: Study, styles: Mapping[str, Look], cost: Cost) -> tuple[Block, ...]:
@@ -323,7 +345,9 @@ def _training(study: Study, styles: Mapping[str, Look], cost: Cost) -> tuple[Blo
         drawn = [training_curve(study, slice_, metric, styles, cost) for metric in training_metrics(study, slice_)]
         pictures = tuple(picture for picture in drawn if picture is not None)
         if pictures:
-            blocks += [Paragraph(name.label, "heading"), Gallery(pictures)]
+            blocks += [Paragraph(name.label, "heading"), Gallery(pictures[:_OPEN])]
+        if others := pictures[_OPEN:]:
+            blocks.append(Gallery(others, folded=f"{len(others)} other curves of {name.label}"))
     spent = "" if cost.column == "outer_steps" else f" Against {cost.label}: a warm start first, then in proportion to the outer steps."
     return (Paragraph(f"Mean over replicates; band: lowest to highest replicate.{spent}"), *blocks) if blocks else ()
 
@@ -331,6 +355,13 @@ def _training(study: Study, styles: Mapping[str, Look], cost: Cost) -> tuple[Blo
 def _memorisation(estimates: Estimates) -> tuple[Block, ...]:
     tables = (memorisation_table(estimates, slice_) for slice_ in estimates.study.slices)
     return tuple(table for table in tables if table is not None)
+
+
+def reported(told: Told) -> Section:
+    """The section of a reporter plugin, named after component and plugin."""
+    key = f"reporter-{slug(told.reporter)}"
+    blocks = (Paragraph(told.text, "warning"),) if told.failed else prose(told.text, key=key, title=told.reporter)
+    return Section(key, f"{told.reporter}, from {told.origin}", blocks)
 
 
 def _provenance(provenance: Mapping[str, Any]) -> tuple[Block, ...]:

@@ -239,14 +239,24 @@ class Study:
 
     def metrics_of(self, slice_: Slice) -> tuple[str, ...]:
         """Names measured on meta-test tasks of a slice: the primary first, then the suite's order, then by appearance."""
-        seen = list(dict.fromkeys(self.in_slice(self.test, slice_)["metric"]))
+        seen = [str(metric) for metric in self._taken(slice_)["metric"].unique()]
         order = [str(self.primary["metric"]), *labels(self.suite.get("metrics"))]
         return tuple(sorted(seen, key=lambda m: (order.index(m) if m in order else len(order), seen.index(m))))
 
     def steps_of(self, slice_: Slice, metric: str) -> tuple[int, ...]:
         """Adaptation steps at which a metric was taken."""
-        rows = self.in_slice(self.test, slice_)
-        return tuple(sorted(int(s) for s in rows.loc[rows["metric"] == metric, "adaptation_step"].dropna().unique()))
+        taken = self._taken(slice_)
+        return tuple(sorted(int(s) for s in taken.loc[taken["metric"] == metric, "adaptation_step"].dropna().unique()))
+
+    def _taken(self, slice_: Slice) -> pd.DataFrame:
+        """Each metric and adaptation step of a slice once, by appearance; found once, since many ask and millions of rows answer."""
+        if slice_ not in self._measured:
+            self._measured[slice_] = self.in_slice(self.test, slice_)[["metric", "adaptation_step"]].drop_duplicates()
+        return self._measured[slice_]
+
+    @cached_property
+    def _measured(self) -> dict[Slice, pd.DataFrame]:
+        return {}
 
     # ------------------------------------------------------------ what the suite says
     @property
@@ -279,6 +289,13 @@ class Study:
         return self.outputs[metric].label if metric in self.outputs else metric
 
     @cached_property
+    def id_length(self) -> int:
+        """Characters of a trial id, at least 8, that tell all cells apart."""
+        ids = self.cells["trial_id"].astype(str)
+        longest = int(ids.str.len().max()) if len(ids) else 0
+        return next((n for n in range(8, longest) if ids.str[:n].nunique() == len(ids)), longest)
+
+    @cached_property
     def partial(self) -> int:
         """Number of cells whose numbers are still to come."""
         return int(self.cells["status"].isin(UNFINISHED).sum())
@@ -296,7 +313,7 @@ def build_study(
     Raises:
         MetricError: a column of a table would mix two definitions of a metric.
     """
-    frame = frame.copy()
+    frame = frame.copy(deep=False)  # columns are replaced below, never written into: five million rows need not be there twice
     for column in ("control", "regularisers", "augmentations", "reason", "game", "network", "gan_loss"):
         frame[column] = _filled(frame[column]) if column in frame else ""
     frame["shots"] = frame.get("shots", 0)

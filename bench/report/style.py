@@ -83,6 +83,7 @@ class Picture:
     png: bytes
     svg: bytes
     width: int  # CSS pixels at which 8 pt type is 8 pt
+    small: bytes = b""  # the PNG with half the pixels each way; empty for photographs, whose sharp edges smoothing makes larger
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,16 @@ def sheet(width: float, height: float, *, fitted: bool = True) -> Iterator[Figur
         yield figure
 
 
-def finish(figure: Figure, *, key: str, title: str, alt: str, vector: bool = True, palette: bool = True) -> Picture:
-    """Render a figure to bytes without a date or a program version in them; call inside its :func:`sheet`."""
+# How the :data:`COLOURS` of a palette are found.
+DRAWING = Image.Quantize.FASTOCTREE  # few colours, which an octree finds at once and with smaller files
+PHOTOGRAPH = Image.Quantize.MEDIANCUT  # the greys of samples
+
+
+def finish(figure: Figure, *, key: str, title: str, alt: str, vector: bool = True, palette: Image.Quantize | None = DRAWING) -> Picture:
+    """Render a figure to bytes without a date or a program version in them; call inside its :func:`sheet`.
+
+    ``vector``: as SVG too. ``palette``: :data:`DRAWING` or :data:`PHOTOGRAPH`; None keeps every colour.
+    """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
@@ -149,16 +158,19 @@ def finish(figure: Figure, *, key: str, title: str, alt: str, vector: bool = Tru
     svg = io.BytesIO()
     if vector:
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    # A drawing has few colours, which an octree finds at once and with smaller files; the greys of samples want the median cut.
-    method = (Image.Quantize.FASTOCTREE if vector else Image.Quantize.MEDIANCUT) if palette else None
-    return Picture(key, title, alt, _png(pixels, method), svg.getvalue(), round(figure.get_figwidth() * 96))
+    small = _png(_halved(pixels), palette) if palette is DRAWING else b""
+    return Picture(key, title, alt, _png(pixels, palette), svg.getvalue(), round(figure.get_figwidth() * 96), small)
 
 
-def _png(pixels: npt.NDArray[np.uint8], method: Image.Quantize | None) -> bytes:
-    """``method`` makes the palette; None keeps every colour."""
+def _halved(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width, _ = pixels.shape
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((-(-width // 2), -(-height // 2)), Image.Resampling.LANCZOS))
+
+
+def _png(pixels: npt.NDArray[np.uint8], palette: Image.Quantize | None) -> bytes:
     image, file = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
-    if method is not None:
-        image = image.quantize(COLOURS, method, dither=Image.Dither.NONE)
+    if palette is not None:
+        image = image.quantize(COLOURS, palette, dither=Image.Dither.NONE)
     image.save(file, format="png", optimize=True, dpi=(DPI, DPI))
     return file.getvalue()
 

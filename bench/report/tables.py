@@ -20,6 +20,7 @@ from bench.suite.model import PRIVILEGED
 CAPPED_MARK = "‡"
 _NAMED_CLASS = re.compile(r"\b(nan_param|nan_sample|inf|exploded|constant_output|stalled)\b")
 _CELL_KEYS = ("trial_id", "arm", "replicate", "status", "reason")
+_TRIAL_KEYS = ("arm", "replicate", "trial_id", "status", "reason", "attempts", "seconds", "evaluation_seconds", "environment")
 _COSTS = {
     "gradient_evaluations": "gradient evaluations",
     "samples_seen": "samples seen",
@@ -56,7 +57,7 @@ def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
                 Cell(arm, numeric=False),
                 *(estimate_cell(found[m], best=best[m] == arm) for m in metrics),
                 estimate_cell(area),
-                Cell(f"{ok}/{planned}"),
+                Cell(f"{ok}/{planned}", link=_trials_anchor(study, slice_, arm)),
                 Cell(quantity(gradients)),
                 Cell(quantity(seconds)),
             )
@@ -138,7 +139,13 @@ def cost_table(study: Study, slice_: Slice) -> Table:
         cells = _cells(study, slice_, arm.name)
         cells = cells[cells["status"].isin(ENDED)]
         means = {column: _mean(cells[column]) / (1e6 if column == "peak_memory_bytes" else 1) for column in columns}
-        rows.append((Cell(arm.name, numeric=False), Cell(str(len(cells))), *(Cell(quantity(v)) for v in means.values())))
+        rows.append(
+            (
+                Cell(arm.name, numeric=False),
+                Cell(str(len(cells)), link=_trials_anchor(study, slice_, arm.name)),
+                *(Cell(quantity(v)) for v in means.values()),
+            )
+        )
         data.append({"slice": slice_.label, "arm": arm.name, "n_cells": len(cells), **means})
     return Table(
         key=f"costs-{slug(slice_.label)}",
@@ -168,6 +175,47 @@ def status_table(study: Study) -> Table:
     return Table("statuses", "Cells by status, all slices", ("arm", *STATUSES), tuple(rows), pd.DataFrame(data))
 
 
+def trials_table(study: Study) -> Table:
+    """The trials behind each row of the other tables, by replicate; CSV has one row per trial, with its whole id and its costs."""
+    rows, data = [], []
+    for slice_ in study.slices:
+        for arm in study.arms_of(slice_):
+            cells = _cells(study, slice_, arm.name).sort_values("replicate", kind="stable")
+            ok = cells["status"] == "ok"
+            troubled = [str(trial_id) for trial_id in cells.loc[~ok, "trial_id"]]
+            rows.append(
+                (
+                    Cell(arm.name, numeric=False, anchor=_trials_anchor(study, slice_, arm.name)),
+                    Cell(slice_.label, numeric=False),
+                    Cell(_trials(study, cells[ok]), numeric=False),
+                    Cell(_trials(study, cells[~ok]), numeric=False, link=_trouble_anchor(troubled[0]) if troubled else ""),
+                )
+            )
+            data.append(cells[[column for column in _TRIAL_KEYS if column in cells]].assign(slice=slice_.label))
+    return Table(
+        key="trials",
+        caption="Trials by arm: replicate and beginning of the trial id",
+        columns=("arm", "task distribution", "with numbers of their own", "others, which lead to their errors"),
+        rows=tuple(rows),
+        data=pd.concat(data) if data else pd.DataFrame(),
+        notes=("The folder trials/ has what a trial kept; bench why and bench adapt take the beginning of an id.",),
+    )
+
+
+def _trials(study: Study, cells: pd.DataFrame) -> str:
+    told = zip(cells["replicate"], cells["trial_id"].astype(str), strict=True)
+    return ", ".join(f"{replicate}: {trial_id[: study.id_length]}" for replicate, trial_id in told) or "none"
+
+
+def _trials_anchor(study: Study, slice_: Slice, arm: str) -> str:
+    """Of the row of :func:`trials_table`; by position, since names that differ may have equal plain spellings."""
+    return f"trials-{study.slices.index(slice_)}-{[one.name for one in study.arms_of(slice_)].index(arm)}"
+
+
+def _trouble_anchor(trial_id: str) -> str:
+    return f"trial-{trial_id}"
+
+
 def trouble_table(study: Study) -> Table:
     """Every cell that is not ok, with its reason; equal reasons of skipped cells are one row."""
     cells = study.cells[study.cells["status"] != "ok"]
@@ -175,15 +223,17 @@ def trouble_table(study: Study) -> Table:
     skipped = cells[cells["status"] == "skipped"]
     for record in cells[cells["status"] != "skipped"].to_dict("records"):
         where = _where(study, record)
-        rows.append(text_row(str(record["arm"]), where, str(record["replicate"]), str(record["status"]), str(record["reason"])))
+        trial_id = str(record["trial_id"])
+        told = (where, str(record["replicate"]), trial_id[: study.id_length], str(record["status"]), str(record["reason"]))
+        rows.append((Cell(str(record["arm"]), numeric=False, anchor=_trouble_anchor(trial_id)), *text_row(*told)))
         data.append({**{k: record[k] for k in _CELL_KEYS}, "slice": where})
     for reason, group in skipped.groupby("reason", observed=True, sort=False):
         arms, distributions = ([*map(str, group[column].unique())] for column in ("arm", "task_distribution"))
-        rows.append(text_row(", ".join(arms), ", ".join(distributions), f"{len(group)} cells", "skipped", str(reason)))
+        rows.append(text_row(", ".join(arms), ", ".join(distributions), f"{len(group)} cells", "", "skipped", str(reason)))
         data += [{**{k: r[k] for k in _CELL_KEYS}, "slice": r["task_distribution"]} for r in group.to_dict("records")]
     return Table(
-        "not-ok", "Cells that are not ok", ("arm", "task distribution", "replicate", "status", "reason"), tuple(rows),
-        pd.DataFrame(data, columns=["trial_id", "slice", "arm", "replicate", "status", "reason"]),
+        "not-ok", "Cells that are not ok", ("arm", "task distribution", "replicate", "trial", "status", "reason"),
+        tuple(rows), pd.DataFrame(data, columns=["trial_id", "slice", "arm", "replicate", "status", "reason"]),
     )  # fmt: skip
 
 

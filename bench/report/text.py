@@ -52,6 +52,12 @@ def clean(value: object) -> str:
     return shown if len(shown) <= LIMIT else shown[: LIMIT - 1] + "…"
 
 
+def clean_lines(value: object) -> str:
+    """As :func:`clean`, line by line, their indentation kept."""
+    lines = str(value).expandtabs(4).splitlines()
+    return "\n".join(" " * (len(line) - len(line.lstrip(" "))) + clean(line) for line in lines)
+
+
 def latex(value: object) -> str:
     """Text for LaTeX; characters outside Latin-1 without a command are spelled by code point, so that pdfLaTeX compiles it."""
     return "".join(_LATEX.get(c) or (c if ord(c) < 256 else f"[U+{ord(c):04X}]") for c in clean(value))

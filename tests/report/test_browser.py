@@ -32,6 +32,37 @@ frame.onload = () => {{
 }};
 </script>"""
 
+# Uses the tables as a reader does, and tells what it finds after each step.
+USE = """<!doctype html><title>use</title><iframe width="1200" height="800" style="border:0" srcdoc="{page}"></iframe><pre></pre>
+<script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {{
+  const page = frame.contentDocument, table = page.querySelector("#rows-aggregate-glyphs"), told = {{}};
+  const heading = (n) => table.tHead.rows[0].cells[n], names = (rows) => rows.map(row => row.cells[0].textContent);
+  const look = (n) => ({{
+    names: names([...table.tBodies[0].rows]), values: [...table.tBodies[0].rows].map(row => row.cells[n].firstElementChild.textContent),
+    sort: heading(n).getAttribute("aria-sort"), others: table.querySelectorAll("[aria-sort]").length,
+  }});
+  told.given = look(1);
+  for (const step of ["ascending", "descending", "again"]) {{ heading(1).querySelector("button").click(); told[step] = look(1); }}
+  heading(1).querySelector("button").click(); heading(0).querySelector("button").click(); told.byName = look(0);
+  const field = table.closest("figure").querySelector("input");
+  told.label = field.labels[0].textContent.trim();
+  told.filter = {{}};
+  for (const words of ["reptile", "REPTILE clip", "no such arm", ""]) {{
+    field.value = words; field.dispatchEvent(new frame.contentWindow.Event("input"));
+    told.filter[words] = {{
+      names: names([...table.tBodies[0].rows].filter(row => row.offsetParent)),
+      said: table.closest("figure").querySelector("[role=status]").textContent,
+    }};
+  }}
+  told.missing = [...page.querySelectorAll("a[href^='#']")].filter(a => !page.getElementById(a.hash.slice(1))).map(a => a.hash);
+  const reached = page.querySelector("#rows-trials a[href^='#trial']");
+  told.reached = reached ? page.getElementById(reached.hash.slice(1)).closest("tr").textContent : "";
+  document.querySelector("pre").textContent = JSON.stringify(told);
+}};
+</script>"""
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
@@ -40,7 +71,7 @@ def page(tmp_path_factory):
         gain=1.0,
         tasks=4,
         replicates=2,
-        metrics=("energy", "fid", "recall"),
+        metrics=("energy", "recall"),
         status={("maml", 1): "failed"},
         reasons={("maml", 1): "<script>parent.pwned = true</script><img src=x onerror='parent.pwned = true'>" + "unbroken" * 40},
     )
@@ -58,6 +89,18 @@ def page(tmp_path_factory):
     return folder / "report.html"
 
 
+@pytest.fixture(scope="module")
+def used(page, tmp_path_factory):
+    """What :data:`USE` tells, and the console."""
+    return probed(USE.format(page=html.escape(page.read_text(encoding="utf-8"))), tmp_path_factory.mktemp("used"))
+
+
+def probed(probe, folder):
+    (folder / "probe.html").write_text(probe, encoding="utf-8")
+    dom, console = browse(folder / "probe.html", folder)
+    return json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", dom, re.S)[1])), console
+
+
 def browse(page, tmp_path):
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -66,10 +109,7 @@ def browse(page, tmp_path):
 
 @pytest.mark.parametrize("width", [360, 768, 1200])
 def test_the_page_fits_its_window_and_fetches_nothing(page, tmp_path, width):
-    probe = tmp_path / "probe.html"
-    probe.write_text(PROBE.format(width=width, page=html.escape(page.read_text(encoding="utf-8"))), encoding="utf-8")
-    dom, console = browse(probe, tmp_path)
-    seen = json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", dom, re.S)[1]))
+    seen, console = probed(PROBE.format(width=width, page=html.escape(page.read_text(encoding="utf-8"))), tmp_path)
     assert seen["inner"] == width
     assert seen["scroll"] <= seen["client"]
     assert seen["images"] > 5
@@ -84,3 +124,39 @@ def test_the_page_itself_loads_without_a_console_message(page, tmp_path):
     dom, console = browse(page, tmp_path)
     assert "Skip to the answer" in dom
     assert console == []
+
+
+def test_a_heading_sorts_up_then_down_then_as_it_was(used):
+    told, console = used
+    numbers = [float(text.replace("−", "-").rstrip("‡")) for text in told["ascending"]["values"]]
+    assert numbers == sorted(numbers)
+    assert numbers != [float(text.replace("−", "-").rstrip("‡")) for text in told["given"]["values"]]
+    assert told["descending"]["values"] == told["ascending"]["values"][::-1]
+    assert told["again"] == told["given"]
+    assert [told[step]["sort"] for step in ("given", "ascending", "descending", "again")] == [None, "ascending", "descending", None]
+    assert console == []
+
+
+def test_only_the_column_that_sorts_says_so(used):
+    told, _ = used
+    assert told["byName"]["sort"] == "ascending"
+    assert told["byName"]["others"] == 1
+    assert told["byName"]["names"] == sorted(told["given"]["names"])
+
+
+def test_a_filter_keeps_the_rows_that_hold_all_its_words(used):
+    told, _ = used
+    assert told["label"] == "Filter rows"
+    rows = told["byName"]["names"]
+    kept = told["filter"]["reptile"]
+    assert kept["names"] == ["reptile", "reptile + outer-clip"]
+    assert kept["said"] == f"2 of {len(rows)} rows"
+    assert told["filter"]["REPTILE clip"]["names"] == ["reptile + outer-clip"]
+    assert told["filter"]["no such arm"] == {"names": [], "said": f"0 of {len(rows)} rows"}
+    assert told["filter"][""] == {"names": rows, "said": ""}
+
+
+def test_every_link_arrives_and_a_failed_trial_leads_to_its_error(used):
+    told, _ = used
+    assert told["missing"] == []
+    assert "onerror" in told["reached"]  # the text of the error, which is no element
