@@ -432,7 +432,7 @@ def test_the_plainly_better_configuration_is_chosen(finished):
     assert scores[0] is None or scores[0] > 100  # a sinusoid's variance is below 12.5
     assert record["chosen"] == min((i for i, score in enumerate(scores) if score is not None), key=lambda i: scores[i])
     assert rates[record["chosen"]] < 0.15
-    tested = bench.load_results(finished).query("arm == 'scratch' and split == 'meta-test' and adaptation_step == 5")
+    tested = bench.load_results(finished).query("arm == 'scratch' and split == 'meta-test' and metric == 'mse' and adaptation_step == 5")
     assert len(tested) == 2 * 6
     assert tested["value"].mean() < 12.5
 
@@ -461,7 +461,7 @@ def test_what_was_tried_is_in_no_result(finished):
 
 
 def test_the_checkpoint_is_the_best_validation_of_its_own_cell(finished):
-    frame = bench.load_results(finished).query("arm == 'maml'")
+    frame = bench.load_results(finished).query("arm == 'maml' and metric == 'mse'")
     for _, cell in frame.groupby("trial_id", observed=True):
         validated = cell[cell["split"] == "meta-val"].groupby("outer_step")["value"].mean()
         assert set(validated.index) == {0, 10, 20}

@@ -7,16 +7,8 @@ from bench.errors import ContractError
 from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.store import load_tree, save_tree
-from bench.testing import (
-    FEATURES,
-    SHOTS,
-    SmallGan,
-    identical,
-    largest_difference,
-    small_draws,
-    small_episodes,
-    small_networks,
-)
+from bench.testing import SmallGan, identical, largest_difference, small_draws, small_episodes, small_networks
+from bench.testing.small_game import FEATURES, SHOTS
 from bench.trees import flatten, leaves, tree_map, unflatten
 from bench_builtin.inner_optimisers import Sgd
 from bench_builtin.meta_learners import Maml, Reptile
