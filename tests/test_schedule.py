@@ -381,7 +381,9 @@ def test_jobs_start_as_soon_as_the_prerequisite_is_there(ray_session, tmp_path):
         "build_then_stay",
         is_built=lambda key: (tmp_path / key).exists(),
     )
-    assert [(event.kind, event.job.key) for event in events] == [("started", "0"), ("started", "1"), ("finished", "1"), ("finished", "0")]
+    told = [(event.kind, event.job.key) for event in events]
+    assert told[:2] == [("started", "0"), ("started", "1")]  # the second while the first still runs
+    assert set(told[2:]) == {("finished", "0"), ("finished", "1")}  # which of the two is collected first is Ray's business
 
 
 def test_a_job_given_twice_is_refused(ray_session):
