@@ -1,5 +1,6 @@
 """Jobs run in a fair order, each gets exactly one outcome, and no death of a process is blamed on the wrong one."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,9 +14,11 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import BenchError, UsageError
-from bench.schedule import InlineExecutor, Job, RayExecutor, dispatch_order, make_executor, next_job
+from bench.schedule import InlineExecutor, Job, Probe, RayExecutor, make_executor, on_ray
+from bench.schedule.seats import room
 from bench.schedule.work import call
 from bench.store import OUTCOMES, Store, read_ledger
+from bench.trial import interruption
 
 # Ray leaves sockets and files of its own to the garbage collector, and announces changes of its next versions.
 pytestmark = [
@@ -76,6 +79,54 @@ def build(payload):
         return {"status": "ok", "reason": "built"}, {}
     return {"status": "ok"}, {}
 
+def pid(payload):
+    return {"status": payload.get("status", "ok"), "reason": str(os.getpid())}, {}
+
+def stop_at_a_safe_point(payload):
+    """Works until it is asked to stop, which it does only behind a checkpoint."""
+    from bench.trial import interruption
+    marker = Path(payload["marker"])
+    marker.write_text("works")
+    deadline = time.monotonic() + 60
+    while not interruption.requested() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    marker.write_text("saved")
+    interruption.check()
+    return {"status": "ok"}, {}
+
+def write(payload):
+    """Leaves files as a trial does, and says what it found."""
+    results = Path(payload["results"])
+    folder = results / "trials" / payload["key"]
+    found = (folder / "checkpoint.safetensors").read_text() if folder.is_dir() else "nothing"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoint.safetensors").write_text(found + "+")
+    (folder / "large.npz").write_bytes(bytes(payload["bytes"]))
+    (results / "artefacts").mkdir(exist_ok=True)
+    (results / "artefacts" / "features-1.json").write_text("{}")
+    (results / "artefacts" / "warm.safetensors").write_text("rebuilt on each node")
+    return {"status": "ok", "reason": found, "artefacts": ["checkpoint.safetensors", "large.npz"]}, {}
+
+def card():
+    return 10 << 30, 10 << 30
+
+def peak(payload):
+    return {"status": "ok", "peak_memory_bytes": payload["peak"]}, {}
+
+def on_a_card(payload):
+    """One is unlucky: it runs out of memory, the first time, when another one is on its card; the others wait for that."""
+    place, card = Path(payload["place"]), os.environ["CUDA_VISIBLE_DEVICES"]
+    ran_out, deadline = place / "ran out", time.monotonic() + 90
+    if payload.get("unlucky") and not ran_out.exists():
+        while not list(place.glob(f"{card}-*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        ran_out.touch()
+        raise MemoryError("CUDA out of memory")
+    (place / f"{card}-{os.getpid()}").touch()
+    while not ran_out.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return {"status": "ok", "reason": card}, {}
+
 def build_then_stay(payload):
     answer = build(payload)
     deadline = time.monotonic() + 20
@@ -110,7 +161,8 @@ def ray_session(work_folder):
         warnings.simplefilter("ignore")
         ray.init(
             address="local",
-            num_cpus=2,
+            num_cpus=4,
+            num_gpus=2,
             include_dashboard=False,
             log_to_driver=False,
             logging_level="CRITICAL",
@@ -137,39 +189,6 @@ def run(executor, jobs, work, **options):
     return finished, events
 
 
-# ------------------------------------------------------------------ queue
-def keys(jobs):
-    return [job.key for job in jobs]
-
-
-def test_lanes_take_turns_and_each_goes_from_long_to_short():
-    jobs = [Job(f"{lane}{seconds}", lane=lane, expected_seconds=seconds) for lane in ("maml", "scratch") for seconds in (1, 3, 2)]
-    assert keys(dispatch_order(jobs)) == ["maml3", "scratch3", "maml2", "scratch2", "maml1", "scratch1"]
-
-
-def test_a_short_lane_is_spread_over_a_long_one():
-    jobs = [Job(f"a{n}", lane="a") for n in range(4)] + [Job("b", lane="b", expected_seconds=9)]
-    assert keys(dispatch_order(jobs)) == ["a0", "a1", "b", "a2", "a3"]
-
-
-def test_equal_jobs_keep_their_order():
-    assert keys(dispatch_order([Job(str(n)) for n in range(5)])) == list("01234")
-    assert dispatch_order([]) == []
-
-
-def test_the_first_that_needs_a_key_builds_it_and_the_others_wait():
-    first, second, free = Job("1", needs=("warm",)), Job("2", needs=("warm", "extractor")), Job("3")
-    assert next_job([first, second, free], []) == first
-    assert next_job([second, free], [first]) == free
-    assert next_job([second], [first]) is None
-    assert next_job([second], [first], built={"warm"}) == second
-    assert next_job([], [first]) is None
-
-
-def test_a_key_whose_builder_stopped_is_built_by_the_next():
-    assert next_job([Job("2", needs=("warm",))], []).key == "2"
-
-
 # ------------------------------------------------------------------ both executors
 def test_results_come_back_with_their_measurements(executor):
     jobs = [Job(str(n), {"value": n / 2}) for n in range(5)]
@@ -194,8 +213,8 @@ def test_no_jobs_are_no_work(executor):
         ("exit", "failed", "SystemExit: first line"),
     ],
 )
-def test_an_exception_costs_its_own_trial_only(executor, how, status, reason):
-    rows, _ = run(executor, [Job("a", {"how": how}), Job("b", {"how": how})], "fail")
+def test_an_exception_costs_its_own_trial_only(work_folder, how, status, reason):
+    rows, _ = run(InlineExecutor(), [Job("a", {"how": how}), Job("b", {"how": how})], "fail")
     assert [(row["status"], row["reason"]) for row in rows.values()] == [(status, reason)] * 2
     assert rows["a"]["error"] == rows["b"]["error"]
     assert "schedule_work.py" in rows["a"]["traceback"]
@@ -204,9 +223,9 @@ def test_an_exception_costs_its_own_trial_only(executor, how, status, reason):
     assert str(Path(sys.prefix)) not in rows["a"]["traceback"]
 
 
-def test_work_that_breaks_its_contract_fails(executor):
+def test_work_that_breaks_its_contract_fails(work_folder):
     rows, _ = run(
-        executor,
+        InlineExecutor(),
         [Job(key, {"how": how}) for key, how in zip("abcde", ["nothing", "status", "row", "column", "text"], strict=True)],
         "shapeless",
     )
@@ -218,8 +237,8 @@ def test_work_that_breaks_its_contract_fails(executor):
     assert rows["b"]["reason"].startswith(f"ValueError: schedule_work:shapeless must return a row whose status is one of {OUTCOMES[0]}")
 
 
-def test_work_that_does_not_exist_fails(executor):
-    rows, _ = run(executor, [Job("a")], "absent")
+def test_work_that_does_not_exist_fails(work_folder):
+    rows, _ = run(InlineExecutor(), [Job("a")], "absent")
     assert rows["a"]["status"] == "failed"
     assert "no attribute 'absent'" in rows["a"]["reason"]
 
@@ -306,18 +325,96 @@ def test_workers_are_single_threaded_long_lived_and_know_what_the_user_set(ray_s
     assert str(os.getpid()) not in pids
 
 
-def test_more_slots_than_cores_are_cut_to_what_there_is(ray_session):
-    assert RayExecutor(64).workers() == 2
+def test_a_cluster_without_room_says_what_it_has():
     with pytest.raises(BenchError, match="2 cores and 0 GPUs.*--executor inline"):
-        RayExecutor(1, gpus_per_slot=0.5).workers()
+        room({"CPU": 2.0}, 0.5)
     with pytest.raises(BenchError, match="--jobs 1 or more"):
         RayExecutor(0)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.4, 4), (0.5, 4), (1, 2), (2, 1), (0.34, 4), (1 / 3, 6)])
-def test_a_share_of_a_gpu_is_counted_card_by_card(ray_session, monkeypatch, share, expected):
-    monkeypatch.setattr(ray_session, "cluster_resources", lambda: {"CPU": 64.0, "GPU": 2.0})
-    assert RayExecutor(64, gpus_per_slot=share).workers() == expected
+@pytest.mark.parametrize(("share", "expected"), [(0, 64), (0.4, 4), (0.5, 4), (1, 2), (2, 1), (0.34, 4), (1 / 3, 6)])
+def test_a_share_of_a_gpu_is_counted_card_by_card(share, expected):
+    assert room({"CPU": 64.0, "GPU": 2.0}, share) == expected
+
+
+def test_a_worker_is_replaced_after_a_failure_and_after_many_jobs(ray_session, monkeypatch):
+    monkeypatch.setattr(on_ray, "RECYCLE_AFTER", 2)
+    jobs = [Job(str(n), {"status": "failed" if n == 2 else "ok"}, expected_seconds=-n) for n in range(5)]
+    rows, _ = run(RayExecutor(1), jobs, "pid")
+    first, second, third, fourth, fifth = (rows[str(n)]["reason"] for n in range(5))
+    assert first == second != third
+    assert third != fourth == fifth
+
+
+def test_where_the_time_went_adds_up_to_the_time_of_the_slots(ray_session):
+    executor = RayExecutor(2)
+    began = time.monotonic()
+    run(executor, [Job(str(n), {"value": 1.0}) for n in range(20)], "ok")
+    span = time.monotonic() - began
+    record = executor.account.record()
+    assert (record["slots"], record["trials"]) == (2, 20)
+    assert 0 < sum(executor.account.seconds.values()) <= 2 * span
+    assert 0 < record["dispatch_median_ms"] <= record["dispatch_95_ms"] < 1e3 * span
+
+
+def test_a_worker_that_does_not_see_the_results_folder_sends_its_files(ray_session, tmp_path, monkeypatch):
+    """As on a node without the shared path: the marker is not there. A second run finds the checkpoint of the first."""
+
+    @contextlib.contextmanager
+    def marked_elsewhere(folder):
+        yield "no such marker"
+
+    monkeypatch.setattr(on_ray, "marked", marked_elsewhere)
+    for found in ("nothing", "nothing+"):
+        rows, _ = run(RayExecutor(1), [Job("a" * 8, {"key": "a" * 8, "bytes": 9}), Job("b" * 8, {"key": "b" * 8, "bytes": 9})], "write",
+                      folder=tmp_path)  # fmt: skip
+        assert [row["reason"] for row in rows.values()] == [found] * 2
+        assert (tmp_path / "trials" / ("a" * 8) / "checkpoint.safetensors").read_text() == found + "+"
+    assert (tmp_path / "trials" / ("b" * 8) / "large.npz").read_bytes() == bytes(9)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.parent.name == "artefacts") == ["features-1.json"]
+
+
+def test_a_worker_that_sees_the_results_folder_writes_there(ray_session, tmp_path):
+    run(RayExecutor(1), [Job("a" * 8, {"key": "a" * 8, "bytes": 9})], "write", folder=tmp_path)
+    assert (tmp_path / "artefacts" / "warm.safetensors").exists()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.faults
+def test_a_stop_is_heeded_at_the_next_safe_point_and_the_job_has_not_ended(ray_session, tmp_path):
+    marker, events = tmp_path / "marker", []
+
+    def ask():
+        if marker.exists() and marker.read_text() == "works":
+            interruption.request()
+
+    jobs = [Job(str(n), {"marker": str(marker)}) for n in range(3)]
+    executor = RayExecutor(1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            executor.run(jobs, "schedule_work:stop_at_a_safe_point", on_event=events.append, on_tick=ask,
+                         on_interrupt=lambda: events.append("flushed"))  # fmt: skip
+    finally:
+        interruption.withdraw()
+    assert marker.read_text() == "saved"
+    assert [getattr(event, "kind", event) for event in events] == ["started", "flushed"]
+
+
+def test_trials_share_cards_by_measured_memory_and_one_that_ran_out_is_tried_alone(ray_session, tmp_path):
+    """Ray's logical cards: two, of 10 GB as the jobs say, on a host without any."""
+    executor = RayExecutor(4, gpus_per_slot=None, probe=Probe("schedule_work:peak", "schedule_work:card"))
+    small = {"peak": 2 << 30, "place": str(tmp_path)}
+    jobs = [Job("unlucky", {**small, "unlucky": True}, lane="small", expected_seconds=9)]
+    jobs += [Job(f"small {n}", small, lane="small") for n in range(3)]  # more than the other card has seats
+    jobs += [Job("large", {**small, "peak": 7 << 30}, lane="large")]
+    rows, events = run(executor, jobs, "on_a_card")
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {row["reason"] for row in rows.values()} == {"0", "1"}
+    assert any(row.get("packed") for row in rows.values())
+    assert not rows["unlucky"].get("packed")
+    assert not rows["large"].get("packed")
+    assert [event.attempt for event in events if event.job.key == "unlucky" and event.kind == "started"] == [1, 2]
+    wait_for(lambda: ray_session.available_resources().get("GPU") == 2)  # the cards are given back
 
 
 @pytest.mark.faults
@@ -432,12 +529,16 @@ def test_a_driver_that_is_stopped_keeps_its_rows_leaves_no_worker_and_keeps_quie
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
         script = [sys.executable, "-c", textwrap.dedent(DRIVER), tmp_path / "results", marker]
         driver = subprocess.Popen(script, stdout=out, stderr=err, cwd="/", env=environment)
-        wait_for(lambda: slow.exists() and slow.read_text(), driver)
-        wait_for(lambda: read_ledger(tmp_path / "results").rows["f" * 16].status == "running", driver)
-        worker = int(slow.read_text())
-        assert alive(worker)
-        driver.send_signal(how)
-        driver.wait(timeout=60)
+        try:
+            wait_for(lambda: slow.exists() and slow.read_text(), driver)
+            wait_for(lambda: read_ledger(tmp_path / "results").rows["f" * 16].status == "running", driver)
+            worker = int(slow.read_text())
+            assert alive(worker)
+            driver.send_signal(how)
+            driver.wait(timeout=60)
+        finally:
+            driver.kill()
+            driver.wait()
     wait_for(lambda: not alive(worker))
     assert (tmp_path / "out").read_text() == ("saved\n" if how == signal.SIGINT else "")
     assert [row.status for row in read_ledger(tmp_path / "results").rows.values()] == ["ok", "ok", "ok", "infra", "running"]
@@ -445,7 +546,7 @@ def test_a_driver_that_is_stopped_keeps_its_rows_leaves_no_worker_and_keeps_quie
 
 
 def wait_for(condition, process=None):
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while not condition():
         assert process is None or process.poll() is None, "the driver ended"
         assert time.monotonic() < deadline
@@ -480,10 +581,14 @@ def test_a_job_is_described_by_json(work_folder):
 def test_a_cluster_that_does_not_start_is_told_with_a_cure():
     """Ray says so by a plain Exception."""
 
+    calls = []
+
     def init(**settings):
+        calls.append("init")
         raise Exception("The current node timed out during startup.")
 
     executor = RayExecutor(1)
-    executor._ray = SimpleNamespace(is_initialized=lambda: False, init=init)
+    executor.ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: calls.append("shutdown"))
     with pytest.raises(BenchError, match=r"timed out during startup.*--executor inline"):
         executor.run([Job("a")], "bench.nothing:here", on_event=print)
+    assert calls == ["init", "shutdown"] * 2 + ["init"]  # a busy machine may need more than one attempt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.environment import anonymise
@@ -22,13 +22,18 @@ def call(work: str, payload: Mapping[str, Any]) -> Result:
     KeyboardInterrupt passes through: it is the user's, not the work's.
     """
     try:
-        module, _, name = work.partition(":")
-        function = getattr(importlib.import_module(module), name)
-        return _checked(work, function(dict(payload)))
+        return _checked(work, resolve(work)(dict(payload)))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may call sys.exit, which must cost its own trial only
         return failure(error), {}
+
+
+def resolve(name: str) -> Callable[..., Any]:
+    """What ``"module:function"`` names."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def failure(error: BaseException) -> dict[str, Any]:
@@ -36,10 +41,12 @@ def failure(error: BaseException) -> dict[str, Any]:
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     message = str(error).strip()
     first_line = message.splitlines()[0] if message else "no message"
+    notes = "; ".join(getattr(error, "__notes__", ()))
+    told = message if isinstance(error, BenchError) else f"{type(error).__name__}: {first_line}"
     frames = [(anonymise(frame.filename), frame.name) for frame in traceback.extract_tb(error.__traceback__)]
     return {
         "status": "oom" if out_of_memory else "failed",
-        "reason": anonymise(message if isinstance(error, BenchError) else f"{type(error).__name__}: {first_line}"),
+        "reason": anonymise(f"{told} ({notes})" if notes else told),
         "error": hashlib.blake2b(repr((type(error).__name__, frames)).encode(), digest_size=8).hexdigest(),
         "traceback": anonymise("".join(traceback.format_exception(error))),
     }
