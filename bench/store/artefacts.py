@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.errors import StoreError
-from bench.store.files import TEMPORARY, unreadable, write_atomic
+from bench.store.files import LARGEST_FILE, TEMPORARY, read_file, unreadable, write_atomic
+
+_LARGEST_NOTE = 1 << 16  # bytes; a worker notes a few numbers
 
 
 def save_tree(path: Path | str, tensors: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -49,7 +52,7 @@ def load_tree(path: Path | str, *, framework: Literal["torch", "numpy"] = "torch
     Raises:
         StoreError: the file is missing or damaged.
     """
-    content = _read(Path(path))
+    content = read_file(Path(path))
     from safetensors import SafetensorError
 
     try:
@@ -106,21 +109,29 @@ def load_samples(path: Path | str) -> dict[str, np.ndarray]:
     Raises:
         StoreError: the file is missing or damaged, or holds anything but plain arrays.
     """
-    content = _read(Path(path))
+    content = read_file(Path(path))
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            expanded = sum(member.file_size for member in archive.infolist())
+        if expanded > LARGEST_FILE:  # a kilobyte of deflated zeros is a megabyte of them
+            raise ValueError(f"its arrays have {expanded:,} bytes, more than {LARGEST_FILE:,}")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    # AttributeError: np.load returns a bare array for an .npy file, which can't be entered as a context.
+    # NumPy evaluates headers by Python's parser and trusts their shapes, so that each of these has been seen.
     except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
+        ArithmeticError,
         EOFError,
-        zipfile.BadZipFile,
+        KeyError,
+        MemoryError,
         NotImplementedError,
+        OSError,
+        RecursionError,
+        RuntimeError,
         SyntaxError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
     ) as error:
         raise _damaged(Path(path), "an .npz file of plain arrays", error) from error
 
@@ -137,17 +148,10 @@ def write_progress(path: Path | str, progress: Mapping[str, Any]) -> None:
 def read_progress(path: Path | str) -> dict[str, Any]:
     """The last note, or ``{}`` where there is none that can be read."""
     try:
-        note = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        note = json.loads(read_file(Path(path), most=_LARGEST_NOTE))
+    except (StoreError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> StoreError:

@@ -1,7 +1,8 @@
-"""The results folder as its one writer sees it: group commit of rows and measurements, artefacts, environment records.
+"""The results folder as a driver sees it: group commit of rows and measurements, artefacts, environment records.
 
 A trial's measurements are on the disk before the ledger line that refers to them, so a reader never finds a row
 whose numbers are still to come, and a kill at any moment loses at most what was buffered since the last flush.
+Drivers that work beside each other share the ledger (:mod:`bench.store.ledger_file`) and write segments of their own.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from bench.environment import anonymise, environment_hash
 from bench.errors import StoreError
-from bench.store.files import remove_temporaries, unwritable, write_atomic
+from bench.store.drivers import DRIVERS
+from bench.store.files import refuse_links_out, remove_temporaries, unwritable, write_atomic
 from bench.store.ledger import COSTS, LEDGER, REASON_LIMIT, Ledger, TrialRow, checked_trial_id, line_of
 from bench.store.ledger_file import LedgerFile
 from bench.store.segments import SEGMENTS, TYPES, read_segment, table_of, write_segment
@@ -28,8 +32,9 @@ if TYPE_CHECKING:
 COMMIT_SECONDS = 1.0
 MERGE_AT = 64  # small segments that are worth one merge: opening a file costs a reader about a millisecond
 SMALL_BYTES = 1 << 20
+_FOLDERS = (SEGMENTS, "trials", "environments", "artefacts")
 
-_ROW_KEYS = {"status", "reason", "error", "attempts", "outer_steps", "environment", "artefacts", "traceback", *COSTS}
+_ROW_KEYS = {"status", "reason", "error", "attempts", "outer_steps", "environment", "artefacts", "packed", "traceback", *COSTS}
 
 
 @dataclass(frozen=True)
@@ -45,37 +50,49 @@ class Store:
 
     Attributes:
         folder: the results folder.
-        ledger: rows as of the last call, buffered ones included.
+        ledger: rows as of the last call, buffered ones included; of other drivers' what was read at the last claim or flush.
+        last: once closed, whether no other driver was left in the folder.
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path, *, join: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder = folder
+        self.last = False
         self._clock = clock
         self._finished: list[_Finish] = []
+        self._unsettled: set[str] = set()
         self._lines: list[bytes] = []
-        self._file = LedgerFile(folder)
+        self._file = LedgerFile(folder, join=join)
         self.ledger = self._file.ledger
-        remove_temporaries(folder)
-        remove_temporaries(folder / SEGMENTS)
+        with self.alone() as alone:
+            if alone:
+                remove_temporaries(folder)
+                remove_temporaries(folder / SEGMENTS)
         self._sizes = {path.name: path.stat().st_size for path in (folder / SEGMENTS).glob("*.parquet")}
         self._number = max((int(name.partition("-")[0]) for name in self._sizes if name[:6].isdigit()), default=0)
         self._flushed = clock()
 
     @classmethod
-    def create(cls, folder: Path | str, *, clock: Callable[[], float] = time.monotonic) -> Self:
+    def create(cls, folder: Path | str, *, join: bool = False, clock: Callable[[], float] = time.monotonic) -> Self:
         """Open ``folder`` for writing, making it where it does not exist.
 
+        Args:
+            folder: results folder.
+            join: work beside drivers that write to it already.
+            clock: seconds, for the group commit.
+
         Raises:
-            StoreError: it can't be written, or another process writes to it.
+            StoreError: it can't be written, leads elsewhere by a link, or another process writes to it and ``join`` is not given.
         """
         folder = Path(folder)
+        refuse_links_out(folder, (*_FOLDERS, DRIVERS, "debug", "report"))
         try:
-            for name in (SEGMENTS, "trials", "environments", "artefacts"):
+            for name in _FOLDERS:
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            (folder / LEDGER).touch()
+            if not (folder / LEDGER).exists():
+                (folder / LEDGER).touch()
         except OSError as error:
             raise unwritable(folder, error) from error
-        return cls(folder, clock=clock)
+        return cls(folder, join=join, clock=clock)
 
     @classmethod
     def open(cls, folder: Path | str, *, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -96,7 +113,19 @@ class Store:
     def done(self, trial_id: str) -> bool:
         """Whether a trial has an outcome whose measurements, if it has any, are there."""
         row = self.ledger.rows.get(trial_id)
-        return row is not None and row.status not in {"planned", "running"} and (not row.segment or row.segment in self._sizes)
+        if row is None or row.status in {"planned", "running"}:
+            return False
+        return not row.segment or (self.folder / SEGMENTS / row.segment).is_file()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep other drivers from entering the folder and from recording anything; whether there are none.
+
+        Raises:
+            StoreError: another driver does not let go of the ledger.
+        """
+        with self._file.locked():
+            yield not self._file.others()
 
     def plan(self, cells: Mapping[str, Mapping[str, Any]]) -> None:
         """Record ``{trial_id: cell}``, and return when it is on the disk; a trial that has a row keeps it.
@@ -144,13 +173,45 @@ class Store:
         """
         self._record({"event": "started", "trial_id": trial_id})
 
+    def claim(self, trial_id: str, *, attempts: int) -> bool:
+        """Record one attempt at a trial unless another driver runs it, or has ended it since it had ``attempts``.
+
+        Raises:
+            StoreError: the trial id is invalid, or the ledger can't be written.
+        """
+        self._settle(trial_id)
+        with self._file.locked():
+            free = not self.runs_elsewhere(trial_id) and not self.ended_since(trial_id, attempts=attempts)
+            if free:
+                self._lines.append(line_of(self._apply({"event": "started", "trial_id": trial_id, "driver": self._file.driver})))
+                self._append(sync=len(self._lines) > 1)  # a claim may be lost with its claimant, what was recorded before it may not
+        return free
+
+    def catch_up(self) -> None:
+        """Read what other drivers have recorded.
+
+        Raises:
+            StoreError: another driver does not let go of the ledger, or it was changed other than by appending.
+        """
+        with self._file.locked():
+            pass
+
+    def runs_elsewhere(self, trial_id: str) -> bool:
+        """Whether another driver that lives runs a trial, as of the last claim or flush."""
+        return self._file.runs_elsewhere(trial_id)
+
+    def ended_since(self, trial_id: str, *, attempts: int) -> bool:
+        """Whether a trial has got an outcome by an attempt beyond the first ``attempts``."""
+        row = self.ledger.rows.get(trial_id)
+        return row is not None and row.status not in {"planned", "running"} and row.attempts > attempts
+
     def finish(self, trial_id: str, row: Mapping[str, Any], measurements: Mapping[str, Sequence[Any]] | None = None) -> None:
         """Buffer the outcome of a trial; the next flush commits it.
 
         Args:
             trial_id: the trial.
-            row: ``status``, and any of ``reason``, ``error``, ``outer_steps``, ``environment``, ``artefacts`` and the cost columns.
-                ``traceback`` is kept as ``error.txt`` among the artefacts. ``attempts`` is what the ledger counted, at least.
+            row: ``status``, and any of ``reason``, ``error``, ``outer_steps``, ``environment``, ``artefacts``, ``packed`` and the cost
+                columns. ``traceback`` is kept as ``error.txt`` among the artefacts. ``attempts`` is what the ledger counted, at least.
             measurements: ``{column: values}``, see :func:`bench.store.segments.table_of`.
 
         Raises:
@@ -162,6 +223,7 @@ class Store:
         event, table = _outcome(trial_id, max(1, counted), row, measurements or {})
         event = self._apply(event)
         self._finished.append(_Finish(event, table))
+        self._unsettled.add(trial_id)
         if row.get("traceback"):
             write_atomic(self.trial_folder(trial_id) / "error.txt", anonymise(str(row["traceback"])).encode(errors="replace"))
 
@@ -188,6 +250,7 @@ class Store:
                 event = self._apply({**finish.event, "segment": segment} if finish.table is not None else finish.event)
                 self._lines.append(line_of(event))
             self._finished.clear()
+            self._unsettled.clear()
         self._append()
         with contextlib.suppress(StoreError):  # what was asked for is committed; a merge can wait for room
             self._merge_small()
@@ -203,7 +266,7 @@ class Store:
         try:
             self.flush()
         finally:
-            self._file.close()
+            self.last = self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -252,7 +315,7 @@ class Store:
 
     def _settle(self, trial_id: str | None) -> None:
         """Commit a buffered outcome of a trial before its next event, so that the ledger keeps their order."""
-        if any(finish.event["trial_id"] == trial_id for finish in self._finished):
+        if trial_id in self._unsettled:
             self.flush()
 
     def _write_segment(self, tables: Sequence[pa.Table]) -> str:
@@ -261,17 +324,24 @@ class Store:
         self._sizes[name] = (self.folder / SEGMENTS / name).stat().st_size
         return name
 
-    def _append(self) -> None:
+    def _append(self, *, sync: bool = True) -> None:
         if self._lines:
-            self._file.append(b"".join(self._lines))
+            self._file.append(b"".join(self._lines), sync=sync)
             self._lines.clear()
 
     def _merge_small(self) -> None:
-        """Replace many small segments by one that holds what still counts of them."""
-        used = {row.segment for row in self.ledger.rows.values()}
-        small = [name for name, size in self._sizes.items() if size < SMALL_BYTES and name in used]
+        """Replace many small segments by one, unless another driver might be writing the row of one that seems unused."""
+        small = [name for name, size in self._sizes.items() if size < SMALL_BYTES]
         if len(small) < MERGE_AT:
             return
+        with self.alone() as alone:
+            used = self.ledger.segments()
+            small = [name for name in small if name in used]
+            if alone and len(small) >= MERGE_AT:
+                self._merge(small, used)
+
+    def _merge(self, small: Sequence[str], used: set[str]) -> None:
+        """Put what still counts of the segments ``small`` into one; take them away, and those that are not ``used``."""
         import pyarrow as pa
 
         tables = []
@@ -280,11 +350,12 @@ class Store:
                 table = read_segment(self.folder / SEGMENTS / name)
             except (FileNotFoundError, StoreError):
                 return  # leave evidence of damage as it is; reading the results names the file
-            counting = [
-                self.ledger.rows[trial].segment == name and self.ledger.rows[trial].attempts == attempt
-                for trial, attempt in zip(table["trial_id"].to_pylist(), table["attempt"].to_pylist(), strict=True)
-            ]
-            tables.append(table.filter(pa.array(counting)).cast(pa.schema([(key, pa.type_for_alias(kind)) for key, kind in TYPES.items()])))
+            trials = table["trial_id"].combine_chunks()
+            rows = [self.ledger.rows.get(trial_id) for trial_id in trials.dictionary.to_pylist()]
+            counts = np.array([row.attempts if row is not None and row.segment == name else -1 for row in rows])
+            counting_R = counts[trials.indices.to_numpy(zero_copy_only=False)] == table["attempt"].to_numpy()
+            kept = table.filter(pa.array(counting_R))
+            tables.append(kept.cast(pa.schema([(key, pa.type_for_alias(kind)) for key, kind in TYPES.items()])))
         into = self._write_segment(tables)
         self._record({"event": "merged", "segments": small, "into": into})
         self._append()

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.store.files import write_atomic
+from bench.errors import StoreError
+from bench.store.files import read_json, write_atomic
 
 FILE = "identities.json"
 Parts = Mapping[str, str]
@@ -19,13 +20,13 @@ Parts = Mapping[str, str]
 def read_identities(results: Path) -> dict[str, Parts]:
     """``{trial_id: {part: hash}}``; empty where there is no record that can be read."""
     try:
-        content = json.loads((results / FILE).read_bytes())
+        content = read_json(results / FILE)
         names, values = content["parts"], content["values"]
         return {
             trial_id: {names[i]: values[i][code] for i, code in enumerate(codes) if code is not None}
             for trial_id, codes in content["trials"].items()
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (StoreError, ValueError, LookupError, TypeError, AttributeError):
         return {}
 
 

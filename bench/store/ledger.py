@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.store.files import unreadable
+from bench.store.files import read_file
 
 LEDGER = "ledger.jsonl"
 OUTCOMES = ("ok", "diverged", "failed", "oom", "timeout", "skipped", "infra")
@@ -23,12 +23,15 @@ STATUSES = ("planned", "running", *OUTCOMES)
 TUNING_COSTS = ("tuning_seconds", "tuning_gradient_evaluations", "tuning_samples_seen", "tuning_flops")
 COSTS = ("seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops", "peak_memory_bytes", *TUNING_COSTS)
 REASON_LIMIT = 2000
+LARGEST_LEDGER = 1 << 30  # bytes; a hundred thousand cells leave about a hundredth of it
+LONGEST_LINE = 1 << 20  # bytes; a reason is cut to 2,000 characters, so what is longer is damage or malice
 _LARGEST = 1e300  # costs beyond are damage, and Python's integers may be longer than any float
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{8,64}")
 _SEGMENT = re.compile(r"\d{6,12}-[0-9a-f]{16}\.parquet")
 _ENVIRONMENT = re.compile(r"[0-9a-f]{8,64}")
 _ARTEFACT = re.compile(r"\w[\w.+-]{0,100}")
+_DRIVER = re.compile(r"[0-9a-f]{8}")
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -48,6 +51,7 @@ class TrialRow:
         gradient_evaluations, samples_seen, flops, peak_memory_bytes: costs, warm start included; None where unknown.
         tuning_seconds, tuning_gradient_evaluations, tuning_samples_seen, tuning_flops: what the tuning trials that chose its settings
             cost together; paid once, however many trials rest on it. None where nothing was tuned.
+        packed: whether it shared its card with other trials, so that its seconds compare with nothing.
         environment: hash that names the environment record.
         segment: file in ``segments/`` that holds its measurements, empty where it has none.
         artefacts: file names in its folder.
@@ -70,6 +74,7 @@ class TrialRow:
     tuning_gradient_evaluations: float | None = None
     tuning_samples_seen: float | None = None
     tuning_flops: float | None = None
+    packed: bool = False
     environment: str = ""
     segment: str = ""
     artefacts: tuple[str, ...] = ()
@@ -84,13 +89,38 @@ class Ledger:
     Attributes:
         rows: every trial ever planned, in that order.
         dropped: trials that the current plan no longer holds; their rows stay, should a later plan want them.
+        runners: driver by running trial, as far as the ledger names it.
         damage: one text per line that could not be read, with its number.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, TrialRow] = {}
         self.dropped: set[str] = set()
+        self.runners: dict[str, str] = {}
         self.damage: list[str] = []
+        self._lines = 0
+        self._members: dict[str, set[str]] = {}
+
+    def read(self, content: bytes) -> None:
+        """Take in the next lines; one that is damaged is noted and costs itself only, one without an end is left out."""
+        lines = content.split(b"\n")
+        for number, line in enumerate(lines, start=self._lines + 1):
+            if not line.strip():
+                continue
+            try:
+                self.apply(_event(line))
+            except (ValueError, RecursionError) as error:
+                if number < self._lines + len(lines):  # the last one was torn by a kill, and never confirmed
+                    self.damage.append(f"{LEDGER}:{number}: {error}")
+        self._lines += len(lines) - 1
+
+    def skip_lines(self, count: int) -> None:
+        """Count lines that its own writer has appended: their events were applied when they were made."""
+        self._lines += count
+
+    def segments(self) -> set[str]:
+        """Segments that rows refer to."""
+        return {name for name, members in self._members.items() if name and members}
 
     def planned(self) -> dict[str, TrialRow]:
         """Rows of the current plan."""
@@ -113,7 +143,11 @@ class Ledger:
             undone = TrialRow(trial_id, attempts=old.attempts) if old.status == "skipped" else old
             row = replace(undone, cell=_cell(event))
         elif kind == "started":
+            driver = event.get("driver", "")
+            if not isinstance(driver, str) or (driver and not _DRIVER.fullmatch(driver)):
+                raise ValueError(f"driver must be 8 hexadecimal digits, got {_short(driver)}")
             row = replace(old, status="running", reason="", attempts=old.attempts + 1)
+            self.runners[trial_id] = driver
         elif kind == "finished":
             row = _finished(old, event)
         elif kind == "skipped":
@@ -128,11 +162,17 @@ class Ledger:
             raise ValueError(f"unknown event {kind!r}")
         self.dropped.discard(trial_id)
         self.rows[trial_id] = row
+        if row.segment != old.segment:
+            self._members.get(old.segment, set()).discard(trial_id)
+            self._members.setdefault(row.segment, set()).add(trial_id)
+        if row.status != "running":
+            self.runners.pop(trial_id, None)
 
     def _merge(self, segments: set[str], into: str) -> None:
-        for key, row in self.rows.items():
-            if row.segment in segments:
-                self.rows[key] = replace(row, segment=into)
+        members = set().union(*(self._members.pop(name, set()) for name in segments))
+        for key in members:
+            self.rows[key] = replace(self.rows[key], segment=into)
+        self._members[into] = self._members.get(into, set()) | members
 
 
 def read_ledger(folder: Path | str) -> Ledger:
@@ -141,30 +181,18 @@ def read_ledger(folder: Path | str) -> Ledger:
     Raises:
         StoreError: there is no ledger, or the disk does not give it.
     """
-    path = Path(folder) / LEDGER
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return replay(content)
-
-
-def replay(content: bytes) -> Ledger:
-    """The state that the lines of a ledger lead to."""
     ledger = Ledger()
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line)
-            if b"\\ud" in line.lower():
-                json.dumps(event, ensure_ascii=False).encode()  # half a surrogate pair is text that no file can hold
-            ledger.apply(event)
-        except (ValueError, RecursionError) as error:
-            if number < len(lines):  # the last line has no newline after it: torn by a kill, and never confirmed
-                ledger.damage.append(f"{LEDGER}:{number}: {error}")
+    ledger.read(read_file(Path(folder) / LEDGER, most=LARGEST_LEDGER))
     return ledger
+
+
+def _event(line: bytes) -> Any:
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"an event has at most {LONGEST_LINE:,} bytes, got {len(line):,}")
+    event = json.loads(line)
+    if b"\\ud" in line.lower():
+        json.dumps(event, ensure_ascii=False).encode()  # half a surrogate pair is text that no file can hold
+    return event
 
 
 def line_of(event: Mapping[str, Any]) -> bytes:
@@ -223,6 +251,7 @@ def _finished(old: TrialRow, event: Mapping[str, Any]) -> TrialRow:
         error=_member(event, "error", str) if "error" in event else "",
         attempts=old.attempts if attempts is None else attempts,
         outer_steps=_count(event, "outer_steps"),
+        packed=bool(_member(event, "packed", bool)) if "packed" in event else False,
         environment=environment,
         segment=checked_segment(segment) if segment else "",
         artefacts=artefacts,

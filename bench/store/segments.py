@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import StoreError
-from bench.store.files import unreadable, write_atomic
+from bench.store.files import read_file, write_atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 SEGMENTS = "segments"
 
@@ -34,6 +35,8 @@ TYPES = {
 }
 TEXTS = tuple(name for name, kind in TYPES.items() if kind == "string")
 REQUIRED = ("split", "metric", "value")
+MOST_ROWS = 1 << 25  # of one segment, 3 GB once read: a second's cells, or 64 small segments merged, stay far below
+MOST_BYTES = 1 << 30  # of one segment's columns as they were before compression
 MEASUREMENT_COLUMNS = tuple(name for name in TYPES if name not in {"trial_id", "attempt"})
 
 
@@ -97,31 +100,40 @@ def read_segment(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise unreadable(path, error) from error
+    if not path.exists():
+        raise FileNotFoundError(path)
+    content = read_file(path)
     if _digest(content) != path.stem.partition("-")[2]:
         raise _damaged(path, "its content does not match the hash in its name")
     try:
+        _check_footer(path, pq.read_metadata(pa.BufferReader(content)))
         table = pq.read_table(pa.BufferReader(content), read_dictionary=list(TEXTS))
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    found = {field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in table.schema}
-    expected = {name: pa.type_for_alias(kind) for name, kind in TYPES.items()}
-    if found != expected:
-        raise _damaged(path, f"its columns are {', '.join(f'{name} {kind}' for name, kind in found.items())}")
     return table.select(list(TYPES))
+
+
+def _check_footer(path: Path, about: pq.FileMetaData) -> None:
+    """Refuse, before anything is expanded, a file of other columns, or one in which a few bytes stand for billions."""
+    import pyarrow as pa
+
+    schema = about.schema.to_arrow_schema()
+    found = {field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema}
+    expected = {name: pa.type_for_alias(kind) for name, kind in TYPES.items()}
+    if found != expected or len(schema) != len(expected):
+        told = ", ".join(f"{name} {kind}" for name, kind in list(found.items())[: len(expected) + 1])
+        raise _damaged(path, f"its columns are {told[:300]}")
+    expanded = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    if about.num_rows > MOST_ROWS or expanded > MOST_BYTES:
+        raise _damaged(path, f"it holds {about.num_rows:,} rows and {expanded:,} bytes, more than {MOST_ROWS:,} and {MOST_BYTES:,}")
 
 
 def is_whole(path: Path) -> bool:
     """Whether a segment is there and its content is what its name says."""
     try:
-        return _digest(path.read_bytes()) == path.stem.partition("-")[2]
-    except OSError:
+        return _digest(read_file(path)) == path.stem.partition("-")[2]
+    except StoreError:
         return False
 
 

@@ -54,8 +54,30 @@ def spell(place: Place) -> str:
     return text.removeprefix(".")
 
 
+class _RefusedError(Exception):
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
 class _Loader(yaml.SafeLoader):
+    """Composes nodes, and stops as soon as there are too many or they lie too deep: a hostile megabyte would take a minute."""
+
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}  # type: ignore[misc]
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > 2 * MOST_VALUES or self._depth > DEEPEST + 2:  # keys are nodes, too
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            raise _too_many(line) if self._nodes > 2 * MOST_VALUES else _too_deep(line)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 for _kind, _pattern, _first in (
@@ -71,10 +93,12 @@ for _kind, _pattern, _first in (
     _Loader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(_pattern), _first)
 
 
-class _RefusedError(Exception):
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
+def _too_many(line: int) -> _RefusedError:
+    return _RefusedError(line, f"more than {MOST_VALUES:,} values once aliases are expanded: refused")
+
+
+def _too_deep(line: int) -> _RefusedError:
+    return _RefusedError(line, f"nested more than {DEEPEST} levels deep: refused")
 
 
 class _Builder:
@@ -91,9 +115,9 @@ class _Builder:
         if id(node) in above:
             raise _RefusedError(line, "an alias refers to the value that contains it")
         if self.values > MOST_VALUES:
-            raise _RefusedError(line, f"more than {MOST_VALUES:,} values once aliases are expanded: refused")
+            raise _too_many(line)
         if len(above) > DEEPEST:
-            raise _RefusedError(line, f"nested more than {DEEPEST} levels deep: refused")
+            raise _too_deep(line)
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self._mapping(node, place, (*above, id(node)))
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
@@ -104,7 +128,7 @@ class _Builder:
             return items
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, place, line)
-        return self._complain(place, line, f"the tag {node.tag.replace(_TAG, '!!')!r} is not allowed: write plain YAML")
+        return self._complain(place, line, f"the tag {node.tag.replace(_TAG, '!!')[:60]!r} is not allowed: write plain YAML")
 
     def _mapping(self, node: yaml.MappingNode, place: Place, above: tuple[int, ...]) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -143,7 +167,7 @@ class _Builder:
                 return number if math.isfinite(number) else self._complain(place, line, f"a number must be finite (value {text})")
         except (ValueError, KeyError):
             return self._complain(place, line, f"not a value of the tag !!{kind} (value {text[:40]!r})")
-        return self._complain(place, line, f"the tag {node.tag.replace(_TAG, '!!')!r} is not allowed: write plain YAML")
+        return self._complain(place, line, f"the tag {node.tag.replace(_TAG, '!!')[:60]!r} is not allowed: write plain YAML")
 
     def _complain(self, place: Place, line: int, message: str) -> None:
         self.problems.append(Problem(place, message, line))
