@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from bench.errors import StoreError
 from bench.store import COSTS, SEGMENTS, STATUSES, Ledger, TrialRow, read_ledger, read_segment
 from bench.store.segments import MEASUREMENT_COLUMNS as _MEASURED
 from bench.store.segments import TEXTS, TYPES
+from bench.union import Folders, as_folders, disagreements, united, united_suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,11 +54,15 @@ class DamagedLedgerWarning(UserWarning):
     """Lines of a ledger could not be read; the others were."""
 
 
-def load_results(path: Path | str, *, tuning: bool = False) -> pd.DataFrame:
+class DifferentNumbersWarning(UserWarning):
+    """A cell has run to its end in several results folders, with other numbers."""
+
+
+def load_results(results: Folders, *, tuning: bool = False) -> pd.DataFrame:
     """Measurements of every planned cell, in the order of the plan; a run may be going on.
 
     Args:
-        path: results folder of a suite.
+        results: results folder of a suite; or several, which are read as one where their protocols agree (:mod:`bench.union`).
         tuning: the trials that tuning tried, rather than the cells that the question is about. The two never stand in one frame:
             what was tried is no result.
 
@@ -68,14 +74,48 @@ def load_results(path: Path | str, *, tuning: bool = False) -> pd.DataFrame:
 
     Raises:
         StoreError: there are no results, or a segment is damaged; the text names the file and a cure.
+        UsageError: several folders have different protocols; the text names the setting, its values and the folders.
+
+    Warns:
+        DamagedLedgerWarning: lines of the ledger could not be read.
+        DifferentNumbersWarning: a cell has several outcomes with other numbers; those of the folder named first count.
+    """
+    folders = as_folders(results)
+    if len(folders) > 1:
+        united_suite(folders)
+    parts = list(map(_load, folders, repeat(tuning)))
+    if len(parts) == 1:
+        return parts[0]
+    _warn_of_disagreements(folders, parts)
+    return united(parts)
+
+
+def ledger_frame(results: Folders, *, tuning: bool = False) -> pd.DataFrame:
+    """One row per planned cell, in the order of the plan: what it is, what became of it and what it cost.
+
+    Args:
+        results: results folder, or several, as for :func:`load_results`.
+        tuning: as for :func:`load_results`.
+
+    Returns:
+        ``trial_id``, the cell's families, ``replicate``, and the columns of :class:`bench.store.TrialRow`.
+
+    Raises:
+        StoreError: there are no results.
 
     Warns:
         DamagedLedgerWarning: lines of the ledger could not be read.
     """
+    folders = as_folders(results)
+    parts = list(map(_ledger_frame, folders, repeat(tuning)))
+    return parts[0] if len(parts) == 1 else united(parts)
+
+
+def _load(folder: Path, tuning: bool) -> pd.DataFrame:
     import pandas as pd
 
-    ledger, table, cell_of_row = _read(Path(path), tuning)
-    _warn(Path(path), ledger)
+    ledger, table, cell_of_row = _read(folder, tuning)
+    _warn(folder, ledger)
     rows = _cells(ledger, tuning)
     bare = np.setdiff1d(np.arange(len(rows)), cell_of_row)
     cell_R = np.concatenate([cell_of_row, bare])
@@ -94,26 +134,11 @@ def load_results(path: Path | str, *, tuning: bool = False) -> pd.DataFrame:
     return pd.DataFrame({name: columns[name] for name in names}, copy=False)
 
 
-def ledger_frame(path: Path | str, *, tuning: bool = False) -> pd.DataFrame:
-    """One row per planned cell, in the order of the plan: what it is, what became of it and what it cost.
-
-    Args:
-        path: results folder of a suite.
-        tuning: as for :func:`load_results`.
-
-    Returns:
-        ``trial_id``, the cell's families, ``replicate``, and the columns of :class:`bench.store.TrialRow`.
-
-    Raises:
-        StoreError: there are no results.
-
-    Warns:
-        DamagedLedgerWarning: lines of the ledger could not be read.
-    """
+def _ledger_frame(folder: Path, tuning: bool) -> pd.DataFrame:
     import pandas as pd
 
-    ledger = read_ledger(path)
-    _warn(Path(path), ledger)
+    ledger = read_ledger(folder)
+    _warn(folder, ledger)
     rows = _cells(ledger, tuning)
     columns: dict[str, Any] = _cell_columns(rows, tuning)
     for name in (f.name for f in fields(TrialRow) if f.name not in {"trial_id", "cell", "status", "reason"}):
@@ -121,6 +146,8 @@ def ledger_frame(path: Path | str, *, tuning: bool = False) -> pd.DataFrame:
             columns[name] = _numbers(rows, name)
         elif name in {"attempts", "outer_steps"}:
             columns[name] = pd.array([getattr(row, name) for row in rows], dtype="Int64")
+        elif name == "packed":
+            columns[name] = np.array([row.packed for row in rows], dtype=np.bool_)
         elif name == "artefacts":
             columns[name] = pd.Series([row.artefacts for row in rows], dtype=object)
         else:
@@ -196,7 +223,19 @@ def _warn(folder: Path, ledger: Ledger) -> None:
         more = f" and {len(ledger.damage) - 3} more" if len(ledger.damage) > 3 else ""
         lines = "; ".join(ledger.damage[:3]) + more
         cure = "Run the suite again: what they held is done anew"
-        warnings.warn(f"{folder}: unreadable lines are left out: {lines}. {cure}", DamagedLedgerWarning, stacklevel=3)
+        warnings.warn(f"{folder}: unreadable lines are left out: {lines}. {cure}", DamagedLedgerWarning, stacklevel=4)
+
+
+def _warn_of_disagreements(folders: Sequence[Path], parts: Sequence[pd.DataFrame]) -> None:
+    if found := disagreements(parts):
+        told = " and ".join(f"trial {trial_id} in {folders[number]}" for number, trial_id in found[0])
+        warnings.warn(
+            f"{len(found)} cell{'s' if len(found) > 1 else ''} ended in several results folders with different numbers, the first as "
+            f"{told}: those of the folder named first count. Equal trials have equal numbers, so machines or code differed; bench compare "
+            "shows by how much",
+            DifferentNumbersWarning,
+            stacklevel=3,
+        )
 
 
 # ------------------------------------------------------------------ columns of cells

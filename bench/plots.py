@@ -10,7 +10,6 @@ Arms have the colours that they have in the report. Matplotlib's own settings ho
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError, did_you_mean
@@ -20,13 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.report.study import Slice, Study
+    from bench.union import Folders
 
 
-def adaptation_curves(results: Path | str, metric: str | None = None, *, on: str | None = None, axes: Axes | None = None) -> Axes:
+def adaptation_curves(results: Folders, metric: str | None = None, *, on: str | None = None, axes: Axes | None = None) -> Axes:
     """A metric against the adaptation step: one line per arm, mean over replicates and tasks, with its 95 % two-way interval.
 
     Args:
-        results: results folder; a run may be going on.
+        results: results folder, or several of one protocol; a run may be going on.
         metric: default: the suite's primary one.
         on: task distribution, or the part of its name that tells it from the others, as the report spells it (``glyphs, 5 shots``);
             may be left out where there is one.
@@ -44,7 +44,7 @@ def adaptation_curves(results: Path | str, metric: str | None = None, *, on: str
     from bench.report.estimates import Estimates
     from bench.report.style import looks, new_axes
 
-    study = study_of(Path(results))
+    study = study_of(results)
     slice_ = _slice(study, on)
     metric = _metric(study, slice_, metric)
     axes = new_axes() if axes is None else axes
@@ -53,7 +53,7 @@ def adaptation_curves(results: Path | str, metric: str | None = None, *, on: str
     return axes
 
 
-def estimates(results: Path | str) -> pd.DataFrame:
+def estimates(results: Folders) -> pd.DataFrame:
     """Every estimate behind the report's curves.
 
     Returns:
@@ -68,7 +68,7 @@ def estimates(results: Path | str) -> pd.DataFrame:
     from bench.driver.reading import study_of
     from bench.report.estimates import Estimates
 
-    study = study_of(Path(results))
+    study = study_of(results)
     found = Estimates(study)
     rows = []
     for slice_ in study.slices:

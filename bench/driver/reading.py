@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.driver.reporting import metric_outputs, recorded_suite
-from bench.driver.tuning import RECORD, read_record
+from bench.driver.outputs import metric_outputs
+from bench.driver.reporting import tuned_of
 from bench.registry.registry import Registry, discover
+from bench.union import Folders, as_folders, united_suite
 
 if TYPE_CHECKING:
     from bench.report.blocks import Table
@@ -18,31 +19,32 @@ if TYPE_CHECKING:
     from bench.report.study import Slice, Study
 
 
-def study_of(results: Path, *, registry: Registry | None = None) -> Study:
-    """What a results folder holds, grouped as the report groups it.
+def study_of(results: Folders, *, registry: Registry | None = None) -> Study:
+    """What a results folder holds, or several as one, grouped as the report groups it.
 
     Raises:
-        StoreError: it is not a results folder, or damaged; MetricError: a column would mix two definitions of a metric.
+        StoreError: it is not a results folder, or damaged; MetricError: a column would mix two definitions of a metric; UsageError:
+            the folders have different protocols.
     """
     from bench.frame import ledger_frame, load_results
-    from bench.report.study import Tuned, build_study
+    from bench.report.study import build_study
 
-    suite = recorded_suite(results).to_dict()
-    outputs = metric_outputs(registry or discover())
-    tuned = Tuned(read_record(results / RECORD), ledger_frame(results, tuning=True))
-    return build_study(load_results(results), ledger_frame(results), suite, outputs, tuned)
+    folders = as_folders(results)
+    suite = united_suite(folders).to_dict()
+    outputs = metric_outputs(registry or discover(), folders)
+    return build_study(load_results(folders), ledger_frame(folders), suite, outputs, tuned_of(folders))
 
 
-def show(results: Path, *, width: int, colour: bool = False) -> str:
+def show(results: Folders, *, width: int, colour: bool = False) -> str:
     """The answer, the aggregate table and a small curve per arm, as text.
 
     Args:
-        results: results folder; a run may be going on.
+        results: results folder, or several as one; a run may be going on.
         width: columns of the terminal.
         colour: bold type, for a terminal.
 
     Raises:
-        StoreError: it is not a results folder, or damaged.
+        StoreError: it is not a results folder, or damaged; UsageError: the folders have different protocols.
     """
     from bench.report.answer import answers
     from bench.report.estimates import Estimates
@@ -51,6 +53,7 @@ def show(results: Path, *, width: int, colour: bool = False) -> str:
     from bench.report.text import clean
 
     study = study_of(results)
+    told = " ".join(map(str, as_folders(results)))
     estimates = Estimates(study)
     lines = [clean(study.suite.get("question") or study.suite["name"])]
     if study.partial:
@@ -61,7 +64,7 @@ def show(results: Path, *, width: int, colour: bool = False) -> str:
     for slice_ in study.slices:
         table = _counts_early(aggregate_table(estimates, slice_))
         lines += ["", terminal_table(table, width=width, colour=colour), *_curves(estimates, slice_)]
-    return "\n".join([*lines, "", f"The page: bench report {results}"])
+    return "\n".join([*lines, "", f"The page: bench report {told}{' -o DIR' if ' ' in told else ''}"])
 
 
 def _counts_early(table: Table) -> Table:

@@ -4,62 +4,81 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.audit.certificate import statement
+from bench.driver.outputs import metric_outputs
 from bench.driver.tuning import RECORD, read_record
-from bench.errors import DataError, PluginError, StoreError, SuiteError
+from bench.errors import DataError, PluginError, UsageError
 from bench.grid.equality import unequal_arms
 from bench.registry.registry import Registry, discover
+from bench.store import read_file, read_json
 from bench.suite.model import Suite
+from bench.union import Folders, as_folders, united_suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.report import Told
+    from bench.report import Told, Tuned
 
 
-def report(results: Path, *, registry: Registry | None = None, formats: Sequence[str] | None = None, x: str | None = None) -> list[Path]:
-    """Write page, tables and figures of a results folder.
+def report(
+    results: Folders,
+    *,
+    output: Path | None = None,
+    registry: Registry | None = None,
+    formats: Sequence[str] | None = None,
+    x: str | None = None,
+) -> list[Path]:
+    """Write page, tables and figures of a results folder, or of several as one.
 
     Args:
-        results: results folder of a suite.
+        results: results folder of a suite; or several of one protocol (:mod:`bench.union`).
+        output: folder to write; default: the results folder, where there is one.
         registry: what is installed; default: what is found now.
         formats: any of :data:`bench.report.FORMATS`; default: all of them.
         x: what stands on the x axis of costs and training curves, see :func:`bench.report.write_report`.
 
     Raises:
         StoreError: it is not a results folder, or damaged.
-        UsageError: a format or the x axis is unknown.
+        UsageError: a format or the x axis is unknown; the folders have different protocols, or there is no ``output`` for them.
     """
     from bench.frame import ledger_frame, load_results
-    from bench.report import FORMATS, Tuned, write_report
+    from bench.report import FORMATS, write_report
 
+    folders = as_folders(results)
+    if output is None and len(folders) > 1:
+        raise UsageError(f"a report of {len(folders)} results folders belongs to none of them; name a folder for it with -o DIR")
     registry = registry or discover()
-    suite = recorded_suite(results)
-    command = results / "command.txt"
-    provenance = {
-        "command": command.read_text() if command.is_file() else "",
-        "environments": [_read(path) for path in sorted((results / "environments").glob("*.json"))],
-        "extractors": _certificates(results),
-        "audit of the statistics": statement(),
-    }
-    frame = load_results(results)
+    suite = united_suite(folders)
+    frame = load_results(folders)
     return write_report(
-        results,
+        output or folders[0],
+        folders=folders,
         frame=frame,
         suite=suite.to_dict(),
-        ledger=ledger_frame(results),
-        metric_outputs=metric_outputs(registry),
-        provenance=provenance,
-        tuning=Tuned(read_record(results / RECORD), ledger_frame(results, tuning=True)),
+        ledger=ledger_frame(folders),
+        metric_outputs=metric_outputs(registry, folders),
+        provenance=_provenance(folders),
+        tuning=tuned_of(folders),
         unequal=_unequal(suite, registry),
         told=_told(registry, frame),
         formats=FORMATS if formats is None else formats,
         x=x,
     )
+
+
+def tuned_of(folders: Sequence[Path]) -> Tuned:
+    """What tuning tried in the suites of results folders; of an arm that several tuned, what the first did."""
+    from bench.frame import ledger_frame
+    from bench.report import Tuned
+
+    records: dict[str, Any] = {}
+    for folder in folders:
+        for record in read_record(folder / RECORD):
+            records.setdefault(json.dumps({**record["cell"], "suite": ""}, sort_keys=True), record)
+    return Tuned(tuple(records.values()), ledger_frame(folders, tuning=True))
 
 
 def opened(page: Path) -> bool:
@@ -72,39 +91,11 @@ def opened(page: Path) -> bool:
         return False
 
 
-def recorded_suite(results: Path) -> Suite:
-    """The suite of a results folder, as it was run.
-
-    Raises:
-        StoreError: it is not a results folder, or damaged.
-    """
-    if not (results / "suite.json").is_file():
-        raise StoreError(f"{results}: no suite.json here, so this is not a results folder; check the path, or run a suite to make one")
-    try:
-        return Suite.from_dict(_read(results / "suite.json"))
-    except SuiteError as error:
-        raise StoreError(f"{results / 'suite.json'}: {error}; run the suite again, which writes it anew") from error
-
-
-def metric_outputs(registry: Registry) -> dict[str, Any]:
-    """{output name: {"better", "ideal", "label", "about"}} of every metric that is installed, and of what is measured of games."""
-    from bench.measure.health import health_outputs
-
-    outputs: dict[str, Any] = {}
-    for name in registry.names("games"):
-        about = registry.component("games", name).attributes
-        outputs |= {measure: asdict(output) for measure, output in health_outputs(about["roles"]).items()}
-        outputs |= about.get("health_outputs", {})
-    for name in registry.names("metrics"):
-        outputs |= registry.component("metrics", name).attributes.get("outputs", {})
-    return outputs
-
-
 def _unequal(suite: Suite, registry: Registry) -> list[str]:
     """Where the suite's arms are not equal; nothing where its plugins or data are not at hand, which the numbers do without."""
     try:
         return unequal_arms(suite, registry)
-    except (PluginError, DataError):
+    except (PluginError, DataError, UsageError):
         return []
 
 
@@ -128,22 +119,21 @@ def _told(registry: Registry, frame: pd.DataFrame) -> list[Told]:
     return told
 
 
-def _certificates(results: Path) -> dict[str, Any]:
+def _provenance(folders: Sequence[Path]) -> dict[str, Any]:
+    """How the numbers were made, each thing once."""
+    commands = [read_file(path).decode(errors="replace") for folder in folders if (path := folder / "command.txt").exists()]
+    environments = [read_json(path) for folder in folders for path in sorted((folder / "environments").glob("*.json"))]
+    together = {"results folders": ", ".join(folder.resolve().name for folder in folders)} if len(folders) > 1 else {}
+    return {
+        "command": "\n".join(dict.fromkeys(commands)),
+        "environments": [one for place, one in enumerate(environments) if one not in environments[:place]],
+        "extractors": _certificates(folders),
+        "audit of the statistics": statement(),
+        **together,
+    }
+
+
+def _certificates(folders: Sequence[Path]) -> dict[str, Any]:
     """{task distribution: name, certificate and fingerprint} of the feature extractors that the trials used."""
-    records = [_read(path) for path in sorted((results / "artefacts").glob("features-*.json"))]
+    records = [read_json(path) for folder in reversed(folders) for path in sorted((folder / "artefacts").glob("features-*.json"))]
     return {str(record.pop("task_distribution", "")): record for record in records}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        StoreError: it is damaged.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: damaged ({error}); delete it and run the suite again, which writes it anew") from error
-    if not isinstance(content, dict):
-        raise StoreError(f"{path}: must hold a JSON object, got {type(content).__name__}; delete it and run the suite again")
-    return content

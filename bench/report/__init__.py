@@ -1,6 +1,6 @@
 """The report of a suite: one offline page, Markdown, and every table and figure as a file.
 
-Equal results give equal bytes: nothing here reads a clock, a random generator or the machine.
+Equal results give equal bytes: nothing here reads a clock, an unseeded random generator or the machine.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from bench.report.files import report_markdown, table_csv, table_latex, table_ma
 from bench.report.html import page
 from bench.report.sections import build_sections
 from bench.report.study import UNTUNED, Tuned, build_study
+from bench.report.style import FIGURE_FORMATS, figure_formats
 
-__all__ = ["COSTS", "FORMATS", "Told", "Tuned", "write_report"]
+__all__ = ["COSTS", "FORMATS", "RUN_FORMATS", "Told", "Tuned", "write_report"]
 
-FORMATS = ("html", "md", "csv", "latex")
+RUN_FORMATS = ("html", "md", "csv", "latex")
+"""What a run leaves. The others take a while: fonts that each PDF embeds, frames of a GIF."""
+FORMATS = (*RUN_FORMATS, "pdf", "gif")
 
 
 def write_report(
-    results: Path,
+    output: Path,
     *,
+    folders: Sequence[Path] = (),
     frame: pd.DataFrame,
     suite: Mapping[str, Any],
     ledger: pd.DataFrame,
@@ -38,10 +42,11 @@ def write_report(
     formats: Sequence[str] = FORMATS,
     x: str | None = None,
 ) -> list[Path]:
-    """Write ``results/report.html`` and ``results/report/`` (figures as PNG and SVG always; tables as asked for).
+    """Write ``report.html`` and ``report/`` into ``output`` (figures as PNG and SVG always; the rest as asked for).
 
     Args:
-        results: results folder of a suite; sample grids come from its ``trials/``.
+        output: folder to write, the results folder as a rule.
+        folders: results folders, whose ``trials/`` sample grids come from; default: ``output`` alone.
         frame: measurements, as ``bench.load_results`` gives them; every planned cell has a row.
         suite: the resolved suite.
         ledger: one row per cell; its columns are added to those of the frame.
@@ -65,13 +70,14 @@ def write_report(
         if name not in FORMATS:
             raise UsageError(f"unknown report format {name!r}.{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}")
     study = build_study(frame, ledger, suite, metric_outputs, tuning)
-    sections = build_sections(results, study, provenance, unequal=unequal, told=told, x=x)
+    with figure_formats([ending for ending in FIGURE_FORMATS if ending == "svg" or ending in formats]):
+        sections = build_sections(folders or [output], study, provenance, unequal=unequal, told=told, x=x)
     title = str(suite.get("name") or "suite")
 
     contents: dict[Path, bytes] = {}
-    folder = results / "report"
+    folder = output / "report"
     if "html" in formats:
-        contents[results / "report.html"] = page(title, sections, partial=study.partial).encode()
+        contents[output / "report.html"] = page(title, sections, partial=study.partial).encode()
     if "md" in formats:
         contents[folder / "report.md"] = report_markdown(title, sections, partial=study.partial).encode()
     renderers = {"csv": ("csv", table_csv), "md": ("md", table_markdown), "latex": ("tex", table_latex)}
@@ -80,8 +86,7 @@ def write_report(
             contents |= {folder / f"{table.key}.{renderers[f][0]}": renderers[f][1](table).encode() for f in formats if f in renderers}
         for picture in section.pictures:
             contents[folder / f"{picture.key}.png"] = picture.png
-            if picture.svg:
-                contents[folder / f"{picture.key}.svg"] = picture.svg
+            contents |= {folder / f"{picture.key}.{ending}": content for ending, content in picture.files.items()}
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
         path.write_bytes(content)

@@ -176,7 +176,9 @@ def _sentence(estimates: Estimates, slice_: Slice, arms: tuple[Arm, Arm], contra
         return f"{first} against {second} is undecided: {at}, a difference of {difference}; the interval includes 0 {tail}."
     winner, loser = (first, second) if contrast.verdict > 0 else (second, first)
     named = "" if study.better(metric) != "closer" else f" in {what}"
-    return f"{winner} beats {loser}: {at}, a difference ({first} − {second}){named} of {difference} {tail}."
+    few = replication_warning(contrast.n_replicates)
+    said = f"{winner} is ahead of {loser}, but {contrast.n_replicates} replicates cannot decide" if few else f"{winner} beats {loser}"
+    return f"{said}: {at}, a difference ({first} − {second}){named} of {difference} {tail}."
 
 
 def _structure(first: str, contrast: Contrast, control: Contrast | None) -> str:
@@ -207,7 +209,9 @@ def _caps(estimates: Estimates, slice_: Slice, arms: list[Arm], metric: str, ste
 
 def _verdict(contrast: Contrast, first: str, second: str) -> str:
     if contrast.verdict:
-        return f"{first if contrast.verdict > 0 else second} is better"
+        few = replication_warning(contrast.n_replicates)
+        said = f"is ahead; {contrast.n_replicates} replicates cannot decide" if few else "is better"
+        return f"{first if contrast.verdict > 0 else second} {said}"
     return "undecided: the interval includes 0" if contrast.has_interval else "undecided: no interval"
 
 

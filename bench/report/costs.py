@@ -27,7 +27,7 @@ class Cost:
 
     def of(self, study: Study, slice_: Slice, arm: str) -> float:
         """Mean over the cells of an arm that ended, evaluation left out of seconds; NaN where it was not recorded."""
-        cells = study.in_slice(study.cells, slice_)
+        cells = study.cells_of(slice_)
         cells = cells[(cells["arm"] == arm) & cells["status"].isin(ENDED)]
         if self.column not in cells:
             return math.nan

@@ -210,7 +210,7 @@ def shots_curve(estimates: Estimates, axis: Sequence[Slice], styles: Mapping[str
 # ------------------------------------------------------------------ outer steps
 def training_curve(study: Study, slice_: Slice, metric: str, styles: Mapping[str, Look], cost: Cost) -> Picture | None:
     """A training curve against the outer step, or what it had cost by then: mean over replicates, band from lowest to highest."""
-    rows = study.in_slice(study.frame, slice_)
+    rows = study.training_of(slice_)
     score = metric == str(study.primary["metric"]) or study.about_game(metric)
     rows = rows[(rows["split"] == ("meta-val" if score else "meta-train")) & (rows["metric"] == metric)]
     if score and not rows.empty:
@@ -279,7 +279,7 @@ def _logarithmic(axes: Axes) -> None:
 
 def training_metrics(study: Study, slice_: Slice) -> list[str]:
     """Names with a curve over outer steps: the meta-val score, the meta-loss, then players by name."""
-    rows = study.in_slice(study.frame, slice_)
+    rows = study.training_of(slice_)
     train = sorted(set(rows.loc[rows["split"] == "meta-train", "metric"].dropna()), key=lambda m: (m != "meta_loss", m))
     primary = str(study.primary["metric"])
     scored = ((rows["split"] == "meta-val") & (rows["metric"] == primary)).any()

@@ -6,7 +6,7 @@ Trials that ended without a value hold their cap (:func:`bench.stats.with_caps`)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from bench.stats import Scale, as_loss, score_scale, these_tasks_interval, two_w
 POOLED = "pooled"
 _NAN = float("nan")
 _COLUMNS = ["replicate", "task_id", "value"]
+_ROW = ["adaptation_step", *_COLUMNS, "ceiling", "imputed", "trial_id"]
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,19 @@ class Estimates:
     """Estimates of a study, each computed once."""
 
     study: Study
-    _rows: dict[tuple[Slice, str, str], pd.DataFrame] = field(default_factory=dict)
+    _rows: dict[Slice, dict[tuple[str, str], pd.DataFrame]] = field(default_factory=dict)
     _at: dict[tuple[Slice, str, str, int], Estimate] = field(default_factory=dict)
     _scales: dict[Slice, Scale | str] = field(default_factory=dict)
+    _measured: dict[tuple[Slice, str], tuple[list[int], list[str]]] = field(default_factory=dict)
+    _by_curve: dict[tuple[Slice, str, str], tuple[list[int], pd.DataFrame]] = field(default_factory=dict)
     _by_run: dict[tuple[Slice, str, str], tuple[list[int], pd.DataFrame]] = field(default_factory=dict)
+    _reached: dict[tuple[Slice, str, str, str], pd.DataFrame] = field(default_factory=dict)
 
     def at(self, slice_: Slice, arm: str, metric: str, step: int) -> Estimate:
-        """Mean of an arm at one adaptation step."""
+        """Mean of an arm at one adaptation step; its interval ends where the metric's values do."""
         key = (slice_, arm, metric, step)
         if key not in self._at:
-            self._at[key] = estimate(self.rows(slice_, arm, metric, step))
+            self._at[key] = self._within_limits(estimate(self.rows(slice_, arm, metric, step)), metric)
         return self._at[key]
 
     def contrast(self, slice_: Slice, arms: tuple[str, str], metric: str, step: int) -> Contrast:
@@ -110,6 +114,12 @@ class Estimates:
 
         Every run of a cell that ended has a row. One that has no numbers of its own has not reached the target, wherever its cap lies.
         """
+        key = (slice_, arm, baseline, metric)
+        if key not in self._reached:
+            self._reached[key] = self._steps_to_target(*key)
+        return self._reached[key]
+
+    def _steps_to_target(self, slice_: Slice, arm: str, baseline: str, metric: str) -> pd.DataFrame:
         steps, curves = self._runs(slice_, arm, metric)
         base_steps, base = self._curves(slice_, baseline, metric)
         if not steps or not base_steps:
@@ -139,7 +149,8 @@ class Estimates:
         """How values of the primary metric become scores on a slice, or why they cannot."""
         if slice_ not in self._scales:
             metric = str(self.study.primary["metric"])
-            rows = self._of_metric(slice_, metric)
+            every = self._every_arm(slice_, metric)
+            rows = pd.concat(every) if every else self.study.test.iloc[:0]
             try:
                 self._scales[slice_] = score_scale(rows, better=self.study.better(metric), ideal=self.study.ideal(metric))
             except MetricError as error:
@@ -159,31 +170,35 @@ class Estimates:
 
     def rows(self, slice_: Slice, arm: str, metric: str, step: int | None = None) -> pd.DataFrame:
         """Measurements of an arm (capped ones included): adaptation_step, replicate, task_id, value, ceiling, imputed, trial_id."""
-        key = (slice_, arm, metric)
-        if key not in self._rows:
-            rows = self.study.in_slice(self.study.test, slice_)
-            for (name, of), group in rows.groupby(["arm", "metric"], observed=True):
-                self._rows[(slice_, str(name), str(of))] = group.assign(task_id=group["task_id"].astype(str))
-            self._rows.setdefault(key, rows.iloc[:0])
-        rows = self._rows[key]
+        rows = self._by_arm(slice_).get((arm, metric))
+        if rows is None:
+            return self.study.test.iloc[:0]
         return rows if step is None else rows[rows["adaptation_step"] == step]
 
     def ceiling(self, slice_: Slice, metric: str) -> float:
         """Mean over tasks of what a constant generator scores; NaN where undefined."""
-        rows = self.study.in_slice(self.study.test, slice_)
-        rows = rows[(rows["metric"] == metric) & rows["ceiling"].notna()]
-        return float(rows.drop_duplicates("task_id")["ceiling"].astype(float).mean()) if len(rows) else _NAN
+        known = [rows[rows["ceiling"].notna()].drop_duplicates("task_id") for rows in self._every_arm(slice_, metric)]
+        first = pd.concat(known).sort_index().drop_duplicates("task_id") if known else pd.DataFrame()
+        return float(first["ceiling"].astype(float).mean()) if len(first) else _NAN
+
+    def _by_arm(self, slice_: Slice) -> dict[tuple[str, str], pd.DataFrame]:
+        """Rows of a slice by arm and metric, each in the order of the plan."""
+        if slice_ not in self._rows:
+            rows = self.study.test_of(slice_)
+            rows = rows[["arm", "metric", *_ROW]].assign(task_id=rows["task_id"].astype(str))
+            groups = rows.groupby(["arm", "metric"], observed=True)
+            self._rows[slice_] = {(str(arm), str(metric)): group[_ROW] for (arm, metric), group in groups}
+        return self._rows[slice_]
 
     def _curves(self, slice_: Slice, arm: str, metric: str) -> tuple[list[int], pd.DataFrame]:
         """Steps (K,) and a frame of values by (replicate, task) and step; NaN where a trial owes a value without a cap."""
-        rows = self.rows(slice_, arm, metric)
-        if rows.empty:
-            return [], pd.DataFrame()
-        table = rows.assign(adaptation_step=rows["adaptation_step"].astype(int)).pivot_table(
-            index=["replicate", "task_id"], columns="adaptation_step", values="value", aggfunc="mean", observed=True, dropna=False
-        )
-        table = table.loc[table.notna().any(axis=1)] if table.notna().to_numpy().any() else table
-        return [int(step) for step in table.columns], table
+        key = (slice_, arm, metric)
+        if key not in self._by_curve:
+            rows = self.rows(slice_, arm, metric)
+            table = _pivoted(rows) if len(rows) else pd.DataFrame()
+            table = table.loc[table.notna().any(axis=1)] if table.notna().to_numpy().any() else table
+            self._by_curve[key] = [int(step) for step in table.columns], table
+        return self._by_curve[key]
 
     def _runs(self, slice_: Slice, arm: str, metric: str) -> tuple[list[int], pd.DataFrame]:
         """As :meth:`_curves`, but a row for every run of every cell that ended, and NaN instead of caps."""
@@ -193,30 +208,38 @@ class Estimates:
         return self._by_run[key]
 
     def _pivoted_runs(self, slice_: Slice, arm: str, metric: str) -> tuple[list[int], pd.DataFrame]:
-        cells = self.study.in_slice(self.study.cells, slice_)
+        cells = self.study.cells_of(slice_)
         ended = cells[(cells["arm"] == arm) & cells["status"].isin(ENDED)]
-        everyone = self._of_metric(slice_, metric)
-        if ended.empty or everyone.empty:
+        steps, tasks = self._axes(slice_, metric)
+        if ended.empty or not tasks:
             return [], pd.DataFrame()
-        steps = sorted(int(step) for step in everyone["adaptation_step"].dropna().unique())
-        runs = [sorted(ended["replicate"].unique()), sorted(everyone["task_id"].unique())]
         own = self.rows(slice_, arm, metric)
-        own = own[~own["imputed"].astype(bool)]
-        table = own.assign(adaptation_step=own["adaptation_step"].astype(int)).pivot_table(
-            index=["replicate", "task_id"], columns="adaptation_step", values="value", aggfunc="mean", observed=True, dropna=False
-        )
-        return steps, table.reindex(index=pd.MultiIndex.from_product(runs, names=["replicate", "task_id"]), columns=steps)
+        table = _pivoted(own[~own["imputed"].astype(bool)])
+        runs = pd.MultiIndex.from_product([sorted(ended["replicate"].unique()), tasks], names=["replicate", "task_id"])
+        return steps, table.reindex(index=runs, columns=steps)
 
-    def _of_metric(self, slice_: Slice, metric: str) -> pd.DataFrame:
-        """Rows of every arm."""
-        measured = [rows for arm in self.study.arms_of(slice_) if len(rows := self.rows(slice_, arm.name, metric))]
-        return pd.concat(measured) if measured else self.study.test.iloc[:0]
+    def _axes(self, slice_: Slice, metric: str) -> tuple[list[int], list[str]]:
+        """Adaptation steps and tasks of a metric, over all arms."""
+        key = (slice_, metric)
+        if key not in self._measured:
+            every = self._every_arm(slice_, metric)
+            steps = {int(step) for rows in every for step in rows["adaptation_step"].dropna().unique()}
+            self._measured[key] = sorted(steps), sorted({task for rows in every for task in rows["task_id"].unique()})
+        return self._measured[key]
+
+    def _every_arm(self, slice_: Slice, metric: str) -> list[pd.DataFrame]:
+        """Rows of each arm that has some."""
+        return [rows for arm in self.study.arms_of(slice_) if len(rows := self.rows(slice_, arm.name, metric))]
 
     def _over(self, slice_: Slice, arm: str, metric: str, index: pd.Index[Any], values: npt.ArrayLike) -> Estimate:
-        found = estimate(_tidy(index, values))
+        found = self._within_limits(estimate(_tidy(index, values)), metric)
         rows = self.rows(slice_, arm, metric)
         imputed = int(rows.loc[rows["imputed"], "trial_id"].nunique())
         return Estimate(found.value, found.low, found.high, found.n_tasks, found.n_replicates, imputed, found.reason)
+
+    def _within_limits(self, found: Estimate, metric: str) -> Estimate:
+        low, high = (float(np.clip(end, *self.study.limits(metric))) for end in (found.low, found.high))
+        return replace(found, low=low, high=high)
 
     def _loss(self, values: npt.ArrayLike, metric: str) -> npt.NDArray[np.float64]:
         better = self.study.better(metric)
@@ -231,6 +254,13 @@ def estimate(rows: pd.DataFrame) -> Estimate:
     found = (these_tasks_interval if pooled else two_way_interval)(rows[_COLUMNS])
     imputed = int(rows.loc[rows["imputed"], "trial_id"].nunique()) if "imputed" in rows else 0
     return Estimate(found.estimate, found.low, found.high, found.n_tasks, found.n_replicates, imputed, found.reason)
+
+
+def _pivoted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Values by (replicate, task) and step, in order."""
+    return rows.assign(adaptation_step=rows["adaptation_step"].astype(int)).pivot_table(
+        index=["replicate", "task_id"], columns="adaptation_step", values="value", aggfunc="mean", observed=True, dropna=False
+    )
 
 
 def _tidy(index: pd.Index[Any], values: npt.ArrayLike) -> pd.DataFrame:

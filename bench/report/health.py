@@ -36,13 +36,13 @@ def health_blocks(study: Study, styles: Mapping[str, Look]) -> tuple[Block, ...]
     for slice_ in study.slices:
         metrics = estimates.study.metrics_of(slice_)
         if metrics:
-            varying = _varying(study.in_slice(study.health, slice_))
+            varying = _varying(estimates.study.test_of(slice_))
             drawn = (adaptation_curve(estimates, slice_, metric, styles) for metric in metrics if metric in varying)
             pictures = tuple(picture for picture in drawn if picture is not None)
             curves = (Gallery(pictures),) if pictures else ()
             blocks += [Paragraph(slice_.label, "heading"), health_table(estimates, slice_), *curves]
     for slice_, name in study.training_slices.items():
-        rows = study.in_slice(study.frame, slice_)
+        rows = study.training_of(slice_)
         measured = sorted(metric for metric in _varying(rows[rows["split"] == "meta-val"]) if study.about_game(metric))
         along = (training_curve(study, slice_, metric, styles, COSTS["steps"]) for metric in measured)
         pictures = tuple(picture for picture in along if picture is not None)
@@ -57,7 +57,7 @@ def health_table(estimates: Estimates, slice_: Slice) -> Table:
     steps = {metric: study.steps_of(slice_, metric) for metric in study.metrics_of(slice_)}
     primary = int(study.primary["adaptation_step"])
     at = {metric: primary if primary in taken else taken[-1] for metric, taken in steps.items()}
-    cells = study.in_slice(study.cells, slice_)
+    cells = study.cells_of(slice_)
     rows, data = [], []
     for arm in study.arms_of(slice_):
         found = {metric: estimates.at(slice_, arm.name, metric, step) for metric, step in at.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bench.report.style import Picture
 from bench.report.text import clean, clean_lines, slug
 
 _HERE = Path(__file__).parent
+_LARGE = 160_000  # bytes of a picture
 
 
 def page(title: str, sections: Sequence[Section], *, partial: int = 0, kind: str = "Benchmark report", files: str = "report/") -> str:
@@ -29,7 +31,8 @@ def page(title: str, sections: Sequence[Section], *, partial: int = 0, kind: str
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clean": clean, "clean_lines": clean_lines, "slug": slug, "data_uri": _data_uri, "parts": _parts, "hash": _hash}
+    environment.filters |= {"clean": clean, "clean_lines": clean_lines, "slug": slug, "hash": _hash}
+    environment.filters |= {"data_uri": _data_uri, "frames": _frames, "parts": _parts}
     environment.tests |= {
         "paragraph": lambda block: isinstance(block, Paragraph),
         "table": lambda block: isinstance(block, Table),
@@ -52,5 +55,12 @@ def _parts(cell: Cell) -> tuple[str, str]:
 
 
 def _data_uri(picture: Picture, folded: bool) -> str:
-    """The picture itself: a palette PNG at two pixels a CSS pixel, a third of the size of the SVG beside the page; at one where folded."""
-    return "data:image/png;base64," + base64.b64encode((folded and picture.small) or picture.png).decode()
+    """The picture itself: a palette PNG at two pixels a CSS pixel; at one where it is folded, or larger than a dozen curves."""
+    smaller = (folded or len(picture.png) > _LARGE) and picture.small
+    return "data:image/png;base64," + base64.b64encode(smaller or picture.png).decode()
+
+
+def _frames(picture: Picture) -> str:
+    """Its frames for the script."""
+    frames = [{"label": frame.label, "box": [round(edge, 5) for edge in frame.box], "still": frame.still} for frame in picture.frames]
+    return json.dumps(frames)

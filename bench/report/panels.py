@@ -38,7 +38,7 @@ def panels(
 
     Args:
         lines: by name of the arm.
-        prepare: sets scales and limits of a panel once the lines are drawn.
+        prepare: sets scales and limits of the panels, which share theirs, on the first one once all lines are drawn.
         title: of the whole.
         x_label: of the whole.
         y_label: of the whole.
@@ -50,12 +50,20 @@ def panels(
         figure.subplots_adjust(left=0.13, right=0.985, top=1 - _ABOVE / height, bottom=_BELOW / height, hspace=0.42, wspace=0.1)
         background = [list(zip(other.x, other.middle, strict=True)) for other in lines.values()]
         grid = figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True, sharey=True)
+        for axes in grid.flat:
+            axes.autoscale(enable=False)  # once is enough: each artist would have all panels find their common limits anew
         for axes, (name, line) in zip(grid.flat, lines.items(), strict=False):
-            axes.add_collection(LineCollection(background, colors=_OTHERS, linewidths=0.5, antialiaseds=False))
+            # Each line is the own line of a panel too, where it counts for the limits that all panels share.
+            axes.add_collection(LineCollection(background, colors=_OTHERS, linewidths=0.5, antialiaseds=False), autolim=False)
             axes.fill_between(line.x, line.low, line.high, color=_OWN, alpha=0.2, linewidth=0)
             axes.plot(line.x, line.middle, color=_OWN, marker="o" if marked else "", markersize=2.4)
-            axes.set_title(drawable(name, 26), fontsize=7.5, pad=2)
-            prepare(axes)
+            # Where title and label go is said rather than found: to find it, all ticks are laid out twice more.
+            axes.set_title(drawable(name, 26), fontsize=7.5, pad=2, y=1.0)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_label_coords(0, 0)
+        for axes in grid.flat:
+            axes.autoscale()
+        prepare(grid[0, 0])
         for axes in grid.flat[len(lines) :]:
             axes.set_visible(False)
         for column in range(_COLUMNS):  # the last panel of a column that ends early carries the ticks

@@ -7,7 +7,7 @@ both folders share tasks, reference samples and noise wherever their protocols a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from bench.report.estimates import Estimate, Estimates
 from bench.report.study import Slice, Study, compact
 from bench.report.text import interval
 from bench.stats import as_loss, two_way_difference
+from bench.union import first_difference
 
 SAME, BETTER, WORSE, UNDECIDED, MISSING = "same numbers", "better", "worse", "undecided", "no values"
 _MUST_AGREE = ("seed", "primary", "protocol")
@@ -109,7 +110,7 @@ def _refuse_different(before: Study, after: Study) -> None:
     for key in _MUST_AGREE:
         values = [study.suite.get(key) for study in (before, after)]
         if values[0] != values[1]:
-            told = [compact(value) for value in _first_difference(key, *values)]
+            told = [compact(value) for value in first_difference(key, *values)]
             raise UsageError(f"the two folders differ in {told[0]}: {told[1]} and {told[2]}; their numbers do not compare")
     for study in (before, after):
         if study.test.empty:
@@ -129,15 +130,6 @@ def _refuse_different(before: Study, after: Study) -> None:
             f"metric {metric!r} on {distribution!r} is defined differently in the two folders (feature extractor, sample counts, reference "
             f"samples or its own version): fingerprints {changed.iloc[0, 0]!s} and {changed.iloc[0, 1]!s}; their numbers do not compare"
         )
-
-
-def _first_difference(name: str, one: object, other: object) -> tuple[object, object, object]:
-    """The innermost setting in which two values differ, by its dotted name."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in {**one, **other}:
-            if one.get(key) != other.get(key):
-                return _first_difference(f"{name}.{key}", one.get(key), other.get(key))
-    return name, one, other
 
 
 def _change(both: tuple[Estimates, Estimates], slice_: Slice, arm: str, metric: str, step: int) -> Change:
@@ -174,7 +166,7 @@ def _same(before: pd.DataFrame, after: pd.DataFrame) -> bool:
 
 
 def _counted(study: Study, slice_: Slice, arm: str) -> tuple[int, int]:
-    cells = study.in_slice(study.cells, slice_)
+    cells = study.cells_of(slice_)
     cells = cells[(cells["arm"] == arm) & (cells["status"] != "skipped")]
     return int((cells["status"] == "ok").sum()), len(cells)
 

@@ -21,8 +21,10 @@ from bench.report.curves import adaptation_curve, training_curve, training_metri
 from bench.report.estimates import POOLED, Estimates
 from bench.report.failures import failure_bars
 from bench.report.health import health_blocks
+from bench.report.modes import mode_blocks
+from bench.report.overhead import overhead_blocks
 from bench.report.prose import prose
-from bench.report.samples import arm_grid, comparison, load_samples
+from bench.report.samples import samples_blocks
 from bench.report.scatter import fidelity_diversity, quality_cost
 from bench.report.shots import shots_blocks
 from bench.report.study import Slice, Study, compact, is_collapse, is_memorisation, labels
@@ -34,16 +36,18 @@ from bench.report.tables import (
     status_table,
     trials_table,
     trouble_table,
+    variety_table,
 )
 from bench.report.text import number, quantity, slug
 from bench.report.tuning import tuning_blocks, tuning_trouble_table
+from bench.store import read_runs
 
 _OPEN = 3  # training curves that stand open: a row of the page
 _Named = TypeVar("_Named", Table, Picture)
 
 
 def build_sections(
-    results: Path,
+    folders: Sequence[Path],
     study: Study,
     provenance: Mapping[str, Any],
     *,
@@ -54,7 +58,7 @@ def build_sections(
     """Everything that a report says, independent of its format.
 
     Args:
-        results: folder with the ``trials/`` that samples come from.
+        folders: results folders, with the ``trials/`` that samples come from.
         study: what the report is about.
         provenance: see :func:`bench.report.write_report`.
         unequal: where the suite gives its arms unequal conditions.
@@ -72,12 +76,12 @@ def build_sections(
         Section("answer", "Answer", _answer(estimates)),
         Section("shots", "Shots", shots_blocks(estimates, styles)),
         Section("protocol", "Protocol", _protocol(study, provenance, unequal)),
-        Section("results", "Results", tuple(aggregate_table(estimates, slice_) for slice_ in study.slices)),
+        Section("results", "Results", _results(estimates)),
         Section("comparison", "Comparison", comparison_blocks(estimates, styles)),
         Section("conditional", "Conditional on these trained models", conditional_blocks(estimates, styles)),
         Section("adaptation", "Adaptation curves", _curves(estimates, styles, lambda m: not is_collapse(m) and not is_memorisation(m))),
-        Section("collapse", "Mode collapse", _collapse(estimates, styles)),
-        Section("samples", "Samples", _samples(results, estimates, styles)),
+        Section("collapse", "Mode collapse", _collapse(folders, estimates, styles)),
+        Section("samples", "Samples", samples_blocks(folders, estimates, styles)),
         Section("failures", "Failures", _failures(study)),
         Section("convergence", "Convergence", convergence_blocks(estimates, styles)),
         Section("training", "Training curves", _training(study, styles, costs[0] if x else costs_for("steps")[0])),
@@ -85,6 +89,7 @@ def build_sections(
         Section("tuning", "Tuning", tuning_blocks(study)),
         Section("memorisation", "Memorisation", _memorisation(estimates)),
         Section("costs", "Costs", _costs(estimates, styles, costs)),
+        Section("overhead", "Overhead", overhead_blocks(study, [run for folder in folders for run in read_runs(folder)])),
         Section("trials", "Trials", (trials_table(study),) if study.slices else ()),
         *map(reported, told),
         Section("provenance", "Provenance", _provenance(provenance)),
@@ -146,7 +151,7 @@ def _protocol(study: Study, provenance: Mapping[str, Any], unequal: Sequence[str
 def _settings(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> dict[str, str]:
     protocol = study.setting(slice_, "protocol") or {}
     steps, tasks = protocol.get("adaptation_steps", {}), protocol.get("tasks", {})
-    cells = study.in_slice(study.cells, slice_)
+    cells = study.cells_of(slice_)
     planned = cells[cells["status"] != "skipped"]
     statuses = planned["status"].astype(str).value_counts()
     return {
@@ -176,7 +181,7 @@ def _train_shots(protocol: Mapping[str, Any]) -> str:
 
 def _task_counts(study: Study, slice_: Slice, asked: Mapping[str, int]) -> dict[str, int]:
     """What the suite asks for; a task distribution that is only measured on may have fewer meta-test tasks."""
-    found = set(study.in_slice(study.test, slice_)["task_id"].unique()) - {POOLED}
+    found = set(study.test_of(slice_)["task_id"].unique()) - {POOLED}
     there = len(found) if study.trained_on(slice_) != study.measured_on(slice_) and found else math.inf
     return {name: int(min(count, there)) if name == "meta_test" else count for name, count in asked.items()}
 
@@ -184,7 +189,7 @@ def _task_counts(study: Study, slice_: Slice, asked: Mapping[str, int]) -> dict[
 def _measured(study: Study, slice_: Slice) -> str:
     """Metrics by sample counts: they belong to a metric's definition."""
     groups: dict[str, list[str]] = {}
-    for row in study.in_slice(study.test, slice_).drop_duplicates("metric").itertuples():
+    for row in study.test_of(slice_).drop_duplicates("metric").itertuples():
         groups.setdefault(f"n_real {row.n_real}, n_fake {row.n_fake}", []).append(str(row.metric))
     return "; ".join(f"{', '.join(names)} ({sizes})" for sizes, names in groups.items()) or ", ".join(
         labels(study.setting(slice_, "metrics"))
@@ -214,6 +219,11 @@ def _extractor(study: Study, slice_: Slice, provenance: Mapping[str, Any]) -> st
     return f"{record.get('name', 'unnamed')}; {said}; fingerprint {str(record.get('fingerprint', 'unknown'))[:12]}"
 
 
+def _results(estimates: Estimates) -> tuple[Block, ...]:
+    tables = (make(estimates, slice_) for slice_ in estimates.study.slices for make in (aggregate_table, variety_table))
+    return tuple(table for table in tables if table is not None)
+
+
 def _curves(estimates: Estimates, styles: Mapping[str, Look], wanted: Any) -> tuple[Block, ...]:
     study = estimates.study
     metrics = list(dict.fromkeys(m for slice_ in study.slices for m in study.metrics_of(slice_) if wanted(m)))
@@ -232,7 +242,7 @@ def _curves(estimates: Estimates, styles: Mapping[str, Look], wanted: Any) -> tu
     return tuple(blocks) if len(blocks) > 1 else ()
 
 
-def _collapse(estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, ...]:
+def _collapse(folders: Sequence[Path], estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, ...]:
     study = estimates.study
     blocks: list[Block] = []
     for slice_ in study.slices:
@@ -242,8 +252,10 @@ def _collapse(estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, 
                 picture = adaptation_curve(estimates, slice_, metric, styles, reference=_perfect(study, slice_, metric))
                 pictures += [picture] if picture else []
         pictures += [picture] if (picture := fidelity_diversity(estimates, slice_, styles)) else []
-        if pictures:
-            blocks += [Paragraph(slice_.label, "heading"), Gallery(tuple(pictures)), *collapse_blocks(estimates, slice_, styles)]
+        bars = mode_blocks(folders, study, slice_, styles)
+        if pictures or bars:
+            galleries = [*([Gallery(tuple(pictures))] if pictures else []), *bars]
+            blocks += [Paragraph(slice_.label, "heading"), *galleries, *collapse_blocks(estimates, slice_, styles)]
     words = (
         "No single measure tells collapse: a low Vendi ratio is few distinct directions, a low pairwise-distance ratio is shrinkage, "
         "low recall is missing variety. Coverage alone can be high for a generator that has collapsed onto the centre. The dotted line is "
@@ -257,56 +269,11 @@ def _collapse(estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, 
 def _perfect(study: Study, slice_: Slice, metric: str) -> tuple[float, str]:
     """Expected value of a perfect sampler, where it is not the ideal value itself."""
     if metric == "coverage":
-        rows = study.in_slice(study.test, slice_)
+        rows = study.test_of(slice_)
         rows = rows[(rows["metric"] == metric) & rows["n_real"].notna() & rows["n_fake"].notna()]
         if len(rows):
             return expected_coverage(int(rows["n_real"].iloc[0]), int(rows["n_fake"].iloc[0])), "perfect sampler"
     return study.ideal(metric), "perfect sampler"
-
-
-def _samples(results: Path, estimates: Estimates, styles: Mapping[str, Look]) -> tuple[Block, ...]:
-    study = estimates.study
-    blocks: list[Block] = []
-    for slice_ in study.slices:
-        replicate, samples = load_samples(results, study, slice_)
-        if replicate is None:
-            continue
-        compared = comparison(study, slice_, samples, styles)
-        if compared is None:
-            continue
-        blocks += [Paragraph(slice_.label, "heading"), *_likeness(estimates, slice_), Gallery((compared,), wide=True)]
-        without = [arm.name for arm in study.arms_of(slice_) if arm.name not in samples]
-        if without:
-            blocks.append(Paragraph(f"No samples of replicate {replicate}: {', '.join(without)}."))
-        asked = {arm.name for pair in study.compared(slice_)[:1] for arm in pair}
-        grids = [(a, arm_grid(slice_, a, samples[a.name], styles)) for a in study.arms_of(slice_) if a.name in samples]
-        main = tuple(p for a, p in grids if p and asked & {a.name, a.twin})
-        rest = tuple(p for a, p in grids if p and p not in main)
-        blocks += [Gallery(main, wide=True)] if main else []
-        blocks += [Gallery(rest, wide=True, folded=f"Samples of {len(rest)} other arms on {slice_.label}")] if rest else []
-    words = (
-        "One replicate, the first tasks of the meta-test split, the same noise for every arm: no sample was chosen. Judge by eye whether "
-        "they look like the class; the share among real ones (precision) is a rough guide. Values that are not finite are orange."
-    )
-    return (Paragraph(words), *blocks) if blocks else ()
-
-
-def _likeness(estimates: Estimates, slice_: Slice) -> tuple[Paragraph, ...]:
-    """Whether samples look like their class, in numbers: the share that falls among real ones, for the arms of the question."""
-    study = estimates.study
-    if "precision" not in study.metrics_of(slice_):
-        return ()
-    rows = study.in_slice(study.test, slice_)
-    step = int(rows.loc[rows["metric"] == "precision", "adaptation_step"].max())
-    asked = dict.fromkeys(arm.name for pair in study.compared(slice_) for arm in pair)
-    found = {name: estimates.at(slice_, name, "precision", step) for name in asked}
-    shares = [f"{name} {100 * e.value:.0f} %" for name, e in found.items() if math.isfinite(e.value)]
-    if not shares:
-        return ()
-    best = max(e.value for e in found.values() if math.isfinite(e.value))
-    verdict = "Most look" if best >= 0.75 else "Many do not look" if best >= 0.25 else "Most do not look"
-    said = f"After {step} adaptation steps this share of generated samples falls among real ones of the task: {', '.join(shares)}."
-    return (Paragraph(f"{said} {verdict} like their class."),)
 
 
 def _failures(study: Study) -> tuple[Block, ...]:
@@ -325,18 +292,15 @@ def _costs(estimates: Estimates, styles: Mapping[str, Look], costs: Sequence[Cos
     )
     return (
         *((Paragraph(words), Gallery(pictures, wide=True)) if pictures else ()),
-        *((Paragraph(spent),) if (spent := _measuring(study)) else ()),
+        *((Paragraph(shared),) if (shared := _packed(study)) else ()),
         *(cost_table(study, slice_) for slice_ in study.slices),
     )
 
 
-def _measuring(study: Study) -> str:
-    """How much of the trials' time went into measuring rather than training."""
-    spent = study.cells[["seconds", "evaluation_seconds"]].astype(float).dropna().sum()
-    if not spent["seconds"] > 0:
-        return ""
-    share = 100 * spent["evaluation_seconds"] / spent["seconds"]
-    return f"All trials together took {quantity(spent['seconds'])} seconds, {share:.0f} % of them measuring."
+def _packed(study: Study) -> str:
+    """What the tables of costs leave out."""
+    packed = int(study.cells["packed"].fillna(False).sum()) if "packed" in study.cells else 0
+    return f"{packed} cells shared a card with other trials; their seconds compare with nothing and are left out." if packed else ""
 
 
 def _training(study: Study, styles: Mapping[str, Look], cost: Cost) -> tuple[Block, ...]:

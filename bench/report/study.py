@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,13 @@ _CELL = (
     "control", "replicate", "shots", "status", "reason", "seconds", "evaluation_seconds", "gradient_evaluations", "samples_seen", "flops",
     "peak_memory_bytes",
 )  # fmt: skip
+_NAMES = ("control", "regularisers", "augmentations", "reason", "game", "network", "gan_loss")
+"""Texts that a cell may lack: it has none of these."""
+_MEASURED = (
+    "trial_id", "suite", "arm", "game", "task_distribution", "network", "gan_loss", "replicate", "shots", "status", "split", "task_id",
+    "outer_step", "adaptation_step", "metric", "value", "ceiling", "n_real", "n_fake", "fingerprint",
+)  # fmt: skip
+"""What the report reads of a measurement; what else there is belongs to its cell."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,20 @@ class Tuned:
 
 
 UNTUNED = Tuned()
+_Found = TypeVar("_Found")
+
+
+def _once_per_slice(find: Callable[[Study, Slice], _Found]) -> Callable[[Study, Slice], _Found]:
+    """Keep what is found for a slice: many ask, and millions of rows answer."""
+
+    @wraps(find)
+    def found(study: Study, slice_: Slice) -> _Found:
+        kept: dict[Slice, _Found] = study._kept.setdefault(find.__name__, {})
+        if slice_ not in kept:
+            kept[slice_] = find(study, slice_)
+        return kept[slice_]
+
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,7 @@ class Study:
     """Frame, ledger and suite of one results folder, checked and grouped.
 
     Attributes:
-        frame: one row per measurement (columns of :func:`bench.load_results`).
+        frame: one row per measurement, with those columns of :func:`bench.load_results` that tell measurements apart.
         test: meta-test measurements of the cells that ended, with caps for those that owe a value (column ``imputed``).
         health: the finite ones among meta-test measurements of games rather than samples, in the same columns; nobody owes them.
         cells: one row per planned cell.
@@ -200,6 +221,7 @@ class Study:
         present = set(self.cells.loc[self.cells["status"] != "skipped", "arm"])
         return tuple(arm for arm in self.arms if arm.name in present)
 
+    @_once_per_slice
     def compared(self, slice_: Slice) -> list[tuple[Arm, Arm]]:
         """The primary comparison in a slice: the two arms that the suite names, or one pair for each way to regularise two learners."""
         first, second = (str(label) for label in self.primary["compare"])
@@ -227,9 +249,33 @@ class Study:
             keep &= table[family] == value
         return table[keep]
 
+    @_once_per_slice
+    def cells_of(self, slice_: Slice) -> pd.DataFrame:
+        """The cells of a slice."""
+        return self.in_slice(self.cells, slice_)
+
+    @_once_per_slice
+    def test_of(self, slice_: Slice) -> pd.DataFrame:
+        """Meta-test measurements of a slice."""
+        return self.in_slice(self.test, slice_)
+
+    @_once_per_slice
+    def training_of(self, slice_: Slice) -> pd.DataFrame:
+        """What was measured of a slice along meta-training, on meta-train and meta-val tasks."""
+        return self.in_slice(self._training, slice_)
+
+    @cached_property
+    def _training(self) -> pd.DataFrame:
+        return self.frame[self.frame["split"].isin(("meta-train", "meta-val"))]
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return {}
+
+    @_once_per_slice
     def arms_of(self, slice_: Slice) -> tuple[Arm, ...]:
         """The arms with at least one cell in a slice that was not skipped."""
-        cells = self.in_slice(self.cells, slice_)
+        cells = self.cells_of(slice_)
         present = set(cells.loc[cells["status"] != "skipped", "arm"])
         return tuple(arm for arm in self.arms if arm.name in present)
 
@@ -237,6 +283,7 @@ class Study:
         """The shuffled-tasks control that stands beside an arm in a slice."""
         return next((a for a in self.arms_of(slice_) if a.control == CONTROL and a.twin == arm.name), None)
 
+    @_once_per_slice
     def metrics_of(self, slice_: Slice) -> tuple[str, ...]:
         """Names measured on meta-test tasks of a slice: the primary first, then the suite's order, then by appearance."""
         seen = [str(metric) for metric in self._taken(slice_)["metric"].unique()]
@@ -248,15 +295,10 @@ class Study:
         taken = self._taken(slice_)
         return tuple(sorted(int(s) for s in taken.loc[taken["metric"] == metric, "adaptation_step"].dropna().unique()))
 
+    @_once_per_slice
     def _taken(self, slice_: Slice) -> pd.DataFrame:
-        """Each metric and adaptation step of a slice once, by appearance; found once, since many ask and millions of rows answer."""
-        if slice_ not in self._measured:
-            self._measured[slice_] = self.in_slice(self.test, slice_)[["metric", "adaptation_step"]].drop_duplicates()
-        return self._measured[slice_]
-
-    @cached_property
-    def _measured(self) -> dict[Slice, pd.DataFrame]:
-        return {}
+        """Each metric and adaptation step of a slice once, by appearance."""
+        return self.test_of(slice_)[["metric", "adaptation_step"]].drop_duplicates()
 
     # ------------------------------------------------------------ what the suite says
     @property
@@ -279,6 +321,11 @@ class Study:
     def ideal(self, metric: str) -> float:
         """The metric's ideal value, NaN where unknown."""
         return float(self.outputs[metric].ideal) if metric in self.outputs else float("nan")
+
+    def limits(self, metric: str) -> tuple[float, float]:
+        """Least and greatest value that the metric can have; infinite where unknown."""
+        known = self.outputs[metric].range if metric in self.outputs else None
+        return known or (-math.inf, math.inf)
 
     def about_game(self, metric: str) -> bool:
         """Whether a measure is of the game rather than of its samples."""
@@ -314,39 +361,46 @@ def build_study(
         MetricError: a column of a table would mix two definitions of a metric.
     """
     frame = frame.copy(deep=False)  # columns are replaced below, never written into: five million rows need not be there twice
-    for column in ("control", "regularisers", "augmentations", "reason", "game", "network", "gan_loss"):
-        frame[column] = _filled(frame[column]) if column in frame else ""
+    for column in set(_NAMES) - set(frame):
+        frame[column] = ""
     frame["shots"] = frame.get("shots", 0)
-    cells = frame.drop_duplicates("trial_id")[[c for c in _CELL if c in frame]].set_index("trial_id", drop=False)
+    cells = _named(frame.drop_duplicates("trial_id")[[c for c in _CELL if c in frame]]).set_index("trial_id", drop=False)
     if "trial_id" in ledger:
         known = ledger.drop_duplicates("trial_id", keep="last").set_index("trial_id")
         extra = [c for c in known.columns if c not in cells.columns]
         cells = cells.join(known[extra]) if extra else cells
     cells = cells.reindex(columns=[*dict.fromkeys([*_CELL, *cells.columns])]).reset_index(drop=True)
-    measured = frame[(frame["split"] == "meta-test") & frame["metric"].notna()]
-    _refuse_mixed_fingerprints(measured)
+    if "packed" in cells:  # beside other trials on a card, a clock tells of these as much
+        cells.loc[cells["packed"].fillna(False).astype(bool), ["seconds", "evaluation_seconds"]] = np.nan
+    frame = _named(frame[[c for c in _MEASURED if c in frame]])
     readings = {
         name: Output(
             output["better"],
             math.nan if output["ideal"] is None else float(output["ideal"]),
             str(output["label"]),
             output.get("about", "samples"),
+            tuple(output["range"]) if output.get("range") else None,
         )
         for name, output in outputs.items()
     }
-    games = [name for name, reading in readings.items() if reading.about == "game"]
-    of_game = frame["metric"].isin(games)
-    health = measured[measured["metric"].isin(games) & measured["status"].isin(ENDED)].assign(imputed=False)
+    in_test = frame["split"] == "meta-test"
+    defined = in_test & frame["metric"].notna() & frame["fingerprint"].notna()
+    _refuse_mixed_fingerprints(frame.loc[defined, ["trial_id", "arm", "task_distribution", "metric", "fingerprint"]])
+    ended, of_game = frame["status"].isin(ENDED), frame["metric"].isin([name for name, one in readings.items() if one.about == "game"])
+    health = frame[in_test & ended & of_game].assign(imputed=False)
     health = health[np.isfinite(health["value"].astype(float))]
     # Cells without a measurement take part: what they owe is added.
-    ended = frame[frame["status"].isin(ENDED) & ((frame["split"] == "meta-test") & ~of_game | frame["metric"].isna())]
-    capped = with_caps(ended, outputs=readings)
+    capped = with_caps(frame[ended & (in_test & ~of_game | frame["metric"].isna())], outputs=readings)
     test = capped[(capped["split"] == "meta-test") & capped["metric"].notna()]
     return Study(frame=frame, test=test, health=health, cells=cells, suite=suite, outputs=readings, tuned=tuned)
 
 
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(**{column: _filled(table[column]) for column in _NAMES if column in table})
+
+
 def _filled(texts: pd.Series) -> pd.Series:
-    """Texts without missing values; categories stay categories, which five million rows need."""
+    """Categories without missing values."""
     texts = texts.astype("category")
     if texts.isna().any():
         texts = texts if "" in texts.cat.categories else texts.cat.add_categories([""])
@@ -354,11 +408,11 @@ def _filled(texts: pd.Series) -> pd.Series:
     return texts
 
 
-def _refuse_mixed_fingerprints(test: pd.DataFrame) -> None:
+def _refuse_mixed_fingerprints(known: pd.DataFrame) -> None:
     """A column of numbers has one definition: extractor weights, sample counts and reference are part of it."""
-    known = test[test["fingerprint"].notna()]
-    for (distribution, metric), rows in known.groupby(["task_distribution", "metric"], sort=True):
-        found = rows.drop_duplicates("fingerprint").sort_values("fingerprint")
+    known = known.drop_duplicates(["task_distribution", "metric", "fingerprint"])
+    for (distribution, metric), rows in known.groupby(["task_distribution", "metric"], sort=True, observed=True):
+        found = rows.sort_values("fingerprint")
         if len(found) > 1:
             first, second = found.iloc[0], found.iloc[1]
             raise MetricError(

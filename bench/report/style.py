@@ -6,9 +6,10 @@ Figures are made without pyplot: no global state, no display, safe beside a user
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -68,22 +69,52 @@ _RC: Any = {
     "axes.unicode_minus": True,
     "svg.fonttype": "path",
     "svg.hashsalt": "metagan-bench",
+    "pdf.fonttype": 42,  # outlines as TrueType: publishers refuse Type 3
     "text.usetex": False,
     "text.parse_math": False,  # a label is data: `$` has no meaning in it
 }
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A part of a figure, a step of an animation.
+
+    Attributes:
+        label: what it shows.
+        box: its left and upper edge, its width and its height, as shares of those of the figure.
+        still: it shows the same at every step, and stands beside the others.
+    """
+
+    label: str
+    box: tuple[float, float, float, float]
+    still: bool = False
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A finished figure: file name without ending, title, text alternative, and its bytes (``svg`` is empty for photographs of samples)."""
+    """A finished figure.
+
+    Attributes:
+        key: file name without ending.
+        title: above it.
+        alt: what a reader who cannot see it needs.
+        png: its bytes.
+        width: CSS pixels at which 8 pt type is 8 pt.
+        small: the PNG with half the pixels each way; empty for photographs, whose sharp edges smoothing makes larger.
+        files: the same figure in other formats, by ending.
+        frames: parts that the page can show one after the other.
+        scene: pictures of one scene are shown at the same step.
+    """
 
     key: str
     title: str
     alt: str
     png: bytes
-    svg: bytes
-    width: int  # CSS pixels at which 8 pt type is 8 pt
-    small: bytes = b""  # the PNG with half the pixels each way; empty for photographs, whose sharp edges smoothing makes larger
+    width: int
+    small: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    frames: tuple[Frame, ...] = ()
+    scene: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,20 +177,54 @@ DRAWING = Image.Quantize.FASTOCTREE  # few colours, which an octree finds at onc
 PHOTOGRAPH = Image.Quantize.MEDIANCUT  # the greys of samples
 
 
-def finish(figure: Figure, *, key: str, title: str, alt: str, vector: bool = True, palette: Image.Quantize | None = DRAWING) -> Picture:
-    """Render a figure to bytes without a date or a program version in them; call inside its :func:`sheet`.
+# No date and no program version: equal figures have equal bytes.
+_UNDATED: Mapping[str, Mapping[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+FIGURE_FORMATS = (*_UNDATED, "gif")
+"""What a figure is written as beside PNG: drawings as SVG and PDF, samples through adaptation as GIF."""
+_wanted: ContextVar[Sequence[str]] = ContextVar("wanted figure formats", default=FIGURE_FORMATS)
 
-    ``vector``: as SVG too. ``palette``: :data:`DRAWING` or :data:`PHOTOGRAPH`; None keeps every colour.
+
+@contextmanager
+def figure_formats(wanted: Sequence[str]) -> Iterator[None]:
+    """Figures that are finished inside the block are made in these formats: fonts of a PDF and frames of a GIF take a while."""
+    token = _wanted.set(wanted)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
+def wanted(ending: str) -> bool:
+    """Whether figures are to be made in one of :data:`FIGURE_FORMATS`."""
+    return ending in _wanted.get()
+
+
+def finish(figure: Figure, *, key: str, title: str, alt: str, vector: bool = True, palette: Image.Quantize | None = DRAWING) -> Picture:
+    """Render a figure to bytes that repeat; call inside its :func:`sheet`.
+
+    ``vector``: as SVG and PDF too, where :func:`wanted`. ``palette``: :data:`DRAWING` or :data:`PHOTOGRAPH`; None keeps every colour.
     """
+    pixels = rendered(figure)
+    figure.set_layout_engine("none")  # its parts have found their places, which takes longer than drawing them
+    files = {ending: _drawn(figure, ending) for ending in _UNDATED if vector and wanted(ending)}
+    small = _png(_halved(pixels), palette) if palette is DRAWING else b""
+    return Picture(key, title, alt, _png(pixels, palette), round(figure.get_figwidth() * 96), small, files)
+
+
+def rendered(figure: Figure) -> npt.NDArray[np.uint8]:
+    """Pixels of a figure, (height, width, 3)."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
-    figure.set_layout_engine("none")  # its parts have found their places, which takes longer than drawing them
-    svg = io.BytesIO()
-    if vector:
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    small = _png(_halved(pixels), palette) if palette is DRAWING else b""
-    return Picture(key, title, alt, _png(pixels, palette), svg.getvalue(), round(figure.get_figwidth() * 96), small)
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+
+
+def _drawn(figure: Figure, ending: str) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=ending, metadata=_UNDATED[ending])
+    return file.getvalue()
 
 
 def _halved(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

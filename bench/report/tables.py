@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.report.blocks import Cell, Table, text_row
 from bench.report.estimates import Estimate, Estimates
-from bench.report.study import ENDED, STATUSES, Slice, Study, is_memorisation
+from bench.report.study import ENDED, STATUSES, Slice, Study, is_collapse, is_memorisation
 from bench.report.text import interval, quantity, slug
 from bench.stats import as_loss
 from bench.suite.model import PRIVILEGED
@@ -38,13 +38,14 @@ _TUNING_COSTS = {
 
 
 def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
-    """Every metric at the primary step, the area under the primary curve, and what it cost."""
+    """The metrics at the primary step but those of :func:`variety_table`, the area under the primary curve, and what it cost.
+
+    The data hold every metric.
+    """
     study = estimates.study
     step, primary = int(study.primary["adaptation_step"]), str(study.primary["metric"])
-    metrics = [m for m in study.metrics_of(slice_) if step in study.steps_of(slice_, m) and not is_memorisation(m)]
-    arms = [arm.name for arm in study.arms_of(slice_)]
-    ranked = [arm for arm in arms if not arm.endswith(PRIVILEGED)]
-    best = {metric: _clear_best(estimates, slice_, metric, ranked, step) for metric in metrics}
+    metrics, shown = _measured_at(study, slice_, step), _about_quality(study, slice_, step)
+    arms, best = [arm.name for arm in study.arms_of(slice_)], _best(estimates, slice_, shown, step)
     rows, data = [], []
     for arm in arms:
         found = {metric: estimates.at(slice_, arm, metric, step) for metric in metrics}
@@ -55,9 +56,9 @@ def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
         rows.append(
             (
                 Cell(arm, numeric=False),
-                *(estimate_cell(found[m], best=best[m] == arm) for m in metrics),
+                _ended_cell(study, slice_, arm),
+                *(estimate_cell(found[m], best=best[m] == arm) for m in shown),
                 estimate_cell(area),
-                Cell(f"{ok}/{planned}", link=_trials_anchor(study, slice_, arm)),
                 Cell(quantity(gradients)),
                 Cell(quantity(seconds)),
             )
@@ -68,34 +69,56 @@ def aggregate_table(estimates: Estimates, slice_: Slice) -> Table:
         data.append(record | {"n_ok": ok, "n_planned": planned, "gradient_evaluations": gradients, "seconds": seconds})
     notes = [
         f"Means at adaptation step {step} over all replicates and tasks, with 95 % two-way intervals. ↓ lower, ↑ higher, → closer to the "
-        "value is better. Bold: best, and the interval of its difference to the second excludes 0. Only the primary metric (first "
-        "column) was declared before the run; the others describe.",
+        "value is better. Bold: best, and the interval of its difference to the second excludes 0. Only the primary metric (first of "
+        "them) was declared before the run; the others describe.",
         f"Area: mean height of the {study.label(primary)} curve over log(1 + step). n_ok/n_planned counts cells; costs are means per "
         "cell, the warm start included.",
     ]
-    if ranked != arms:
+    if any(arm.endswith(PRIVILEGED) for arm in arms):
         notes.append(
             f"{PRIVILEGED.strip()}: adapts to the very samples that it is judged by; an upper bound to read the others against, not ranked."
-        )
-    if any(CAPPED_MARK in cell.text for row in rows for cell in row):
-        notes.append(
-            f"{CAPPED_MARK} some cells ended without numbers; they count with the value of a constant generator (the worst value at "
-            "step 0 where that is undefined). Nothing is averaged over survivors."
         )
     return Table(
         key=f"aggregate-{slug(slice_.label)}",
         caption=f"Results on {slice_.label} after {step} adaptation steps",
         columns=(
             "arm",
-            *(_heading(study, m) for m in metrics),
-            f"area, {study.label(primary)}",
             "n_ok/n_planned",
+            *(_heading(study, m) for m in shown),
+            f"area, {study.label(primary)}",
             "gradient evaluations",
             "seconds",
         ),
         rows=tuple(rows),
         data=pd.DataFrame(data),
-        notes=tuple(notes),
+        notes=(*notes, *_capped_note(rows)),
+    )
+
+
+def variety_table(estimates: Estimates, slice_: Slice) -> Table | None:
+    """The metrics that tell of lost modes or variety at the primary step, None where there are none but the primary one."""
+    study = estimates.study
+    step = int(study.primary["adaptation_step"])
+    quality = _about_quality(study, slice_, step)
+    metrics = [metric for metric in _measured_at(study, slice_, step) if metric not in quality]
+    if not metrics:
+        return None
+    best = _best(estimates, slice_, metrics, step)
+    rows, data = [], []
+    for arm in (arm.name for arm in study.arms_of(slice_)):
+        found = {metric: estimates.at(slice_, arm, metric, step) for metric in metrics}
+        estimated = (estimate_cell(e, best=best[metric] == arm) for metric, e in found.items())
+        rows.append((Cell(arm, numeric=False), _ended_cell(study, slice_, arm), *estimated))
+        for metric, e in found.items():
+            told = {"estimate": e.value, "low": e.low, "high": e.high, "n_imputed": e.n_imputed}
+            data.append({"slice": slice_.label, "arm": arm, "metric": metric, "adaptation_step": step, **told})
+    return Table(
+        key=f"variety-{slug(slice_.label)}",
+        caption=f"Variety on {slice_.label} after {step} adaptation steps",
+        columns=("arm", "n_ok/n_planned", *(_heading(study, metric) for metric in metrics)),
+        rows=tuple(rows),
+        data=pd.DataFrame(data),
+        notes=_capped_note(rows),
     )
 
 
@@ -239,7 +262,7 @@ def trouble_table(study: Study) -> Table:
 
 def outcome_counts(study: Study, arm: str, slice_: Slice) -> dict[str, int]:
     """Cells of an arm in a slice by outcome: a status, with the divergence class beside ``diverged``."""
-    cells = study.in_slice(study.cells, slice_)
+    cells = study.cells_of(slice_)
     cells = cells[cells["arm"] == arm]
     counts: dict[str, int] = {}
     for status, reason in zip(cells["status"].astype(str), cells["reason"].astype(str), strict=True):
@@ -261,6 +284,38 @@ def estimate_cell(e: Estimate, *, best: bool = False) -> Cell:
     return Cell(f"{value}{CAPPED_MARK if e.n_imputed else ''}{bracket}{ends}", best=best)
 
 
+def _measured_at(study: Study, slice_: Slice, step: int) -> list[str]:
+    """Metrics of samples taken at a step, the primary first; memorisation has a table of its own."""
+    return [m for m in study.metrics_of(slice_) if step in study.steps_of(slice_, m) and not is_memorisation(m)]
+
+
+def _about_quality(study: Study, slice_: Slice, step: int) -> list[str]:
+    """Those of them that do not tell of variety, and the primary one whatever it tells of."""
+    return [m for m in _measured_at(study, slice_, step) if m == study.primary["metric"] or not is_collapse(m)]
+
+
+def _best(estimates: Estimates, slice_: Slice, metrics: Sequence[str], step: int) -> dict[str, str]:
+    """The arm that is clearly best by each metric, or ``''``; who sees what it is judged by does not compete."""
+    ranked = [arm.name for arm in estimates.study.arms_of(slice_) if not arm.name.endswith(PRIVILEGED)]
+    return {metric: _clear_best(estimates, slice_, metric, ranked, step) for metric in metrics}
+
+
+def _ended_cell(study: Study, slice_: Slice, arm: str) -> Cell:
+    """How many of an arm's cells have numbers of their own, of how many that were planned."""
+    cells = _cells(study, slice_, arm)
+    return Cell(f"{int((cells['status'] == 'ok').sum())}/{len(cells)}", link=_trials_anchor(study, slice_, arm))
+
+
+def _capped_note(rows: Sequence[Sequence[Cell]]) -> tuple[str, ...]:
+    """What the mark means, where a cell has it."""
+    if not any(CAPPED_MARK in cell.text for row in rows for cell in row):
+        return ()
+    return (
+        f"{CAPPED_MARK} some cells ended without numbers; they count with the value of a constant generator (the worst value at step 0 "
+        "where that is undefined). Nothing is averaged over survivors.",
+    )
+
+
 def _clear_best(estimates: Estimates, slice_: Slice, metric: str, arms: Sequence[str], step: int) -> str:
     """The arm with the best mean, if the interval of its difference to the second excludes 0; else ``''``."""
     study = estimates.study
@@ -275,7 +330,7 @@ def _clear_best(estimates: Estimates, slice_: Slice, metric: str, arms: Sequence
 
 def _cells(study: Study, slice_: Slice, arm: str) -> pd.DataFrame:
     """Cells that were planned to run: skipped ones fit no arm."""
-    cells = study.in_slice(study.cells, slice_)
+    cells = study.cells_of(slice_)
     return cells[(cells["arm"] == arm) & (cells["status"] != "skipped")]
 
 

@@ -76,11 +76,10 @@ def cross(frame: pd.DataFrame) -> Crossed:
     replicate_codes, replicates = pd.factorize(frame["replicate"], sort=True)
     if (replicate_codes < 0).any():
         raise MetricError("a replicate x task table needs a replicate in every row; leave out rows without one")
-    task_labels = list(zip(frame["task_distribution"], frame["task_id"], strict=True)) if "task_distribution" in frame.columns else None
-    task_codes, tasks = _factorize(task_labels if task_labels is not None else list(frame["task_id"]))
-    totals, counts = np.zeros((len(replicates), len(tasks))), np.zeros((len(replicates), len(tasks)))
-    np.add.at(totals, (replicate_codes, task_codes), values)
-    np.add.at(counts, (replicate_codes, task_codes), 1)
+    task_codes, tasks = _tasks(frame)
+    cells = replicate_codes * len(tasks) + task_codes
+    shape = len(replicates), len(tasks)
+    totals, counts = (np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape) for weights in (values, None))
     complete = (counts == counts.max(axis=0, initial=0)).all(axis=1)
     labels = [label.item() if isinstance(label, np.generic) else label for label in replicates]
     return Crossed(
@@ -98,6 +97,18 @@ def common_tasks(a: Crossed, b: Crossed) -> tuple[Array, Array, list[Any]]:
     return a.of_tasks(tasks), b.of_tasks(tasks), tasks
 
 
-def _factorize(labels: list[Any]) -> tuple[npt.NDArray[np.int64], list[Any]]:
-    order = {label: code for code, label in enumerate(sorted(set(labels)))}
-    return np.array([order[label] for label in labels], dtype=np.int64), list(order)
+def _tasks(frame: pd.DataFrame) -> tuple[npt.NDArray[np.int64], list[Any]]:
+    """Code of each row's task, and the tasks in order: with their distributions, where the frame has these."""
+    codes, tasks = _factorize(frame["task_id"])
+    if "task_distribution" not in frame.columns:
+        return codes, tasks
+    place_codes, places = _factorize(frame["task_distribution"])
+    pairs, codes = np.unique(place_codes * len(tasks) + codes, return_inverse=True)
+    return codes, [(places[pair // len(tasks)], tasks[pair % len(tasks)]) for pair in pairs]
+
+
+def _factorize(labels: pd.Series) -> tuple[npt.NDArray[np.int64], list[Any]]:
+    codes, found = pd.factorize(labels, use_na_sentinel=False)
+    values = found.tolist()
+    order = sorted(range(len(values)), key=values.__getitem__)
+    return np.argsort(order)[codes], [values[place] for place in order]

@@ -7,6 +7,7 @@ Shape suffixes: B resamples, A and R replicates of each arm, T tasks, K threshol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +76,8 @@ def improvement_interval(
         return Estimate(estimate, nan, nan, nan, len(tasks), replicates, f"{few}: no interval for new replicates and tasks")
     rows_BA, columns_BT = resample_counts(rng, len(a_AT), len(tasks), resamples)
     rows_BR = rows_BA if a.replicates == b.replicates else resample_counts(rng, len(b_RT), 1, resamples)[0]
-    by_pair_BAR = (columns_BT @ wins_ART.reshape(-1, len(tasks)).T).reshape(resamples, *wins_ART.shape[:2])
-    drawn_B = np.einsum("ba,br,bar->b", rows_BA, rows_BR, by_pair_BAR) / wins_ART.size
+    wins_B = _drawn_sum(wins_ART.reshape(len(a_AT), -1), rows_BA)
+    drawn_B = np.einsum("brt,br,bt->b", wins_B.reshape(resamples, len(b_RT), -1), rows_BR, columns_BT) / wins_ART.size
     low, high = np.clip(_ends(estimate, drawn_B, replicates, level), 0, 1).tolist()
     return Estimate(estimate, low, high, nan, len(tasks), replicates, "; ".join(note for note in (a.note(), b.note()) if note))
 
@@ -112,11 +113,21 @@ def profile_band(
     if min(replicates, tasks) < 2:
         return ProfileBand(share_K, nothing, nothing)
     rows_BR, columns_BT = resample_counts(rng, replicates, tasks, resamples)
-    above_TRK = (values_RT.T[:, :, None] > thresholds).astype(np.float64)
-    by_replicate_BRK = (columns_BT @ above_TRK.reshape(tasks, -1)).reshape(resamples, replicates, -1)
-    drawn_BK = np.einsum("br,brk->bk", rows_BR, by_replicate_BRK) / values_RT.size
+    above_RTK = values_RT[:, :, None] > thresholds
+    # The longer axis first: what is left to sum is smaller.
+    if replicates > tasks:
+        by_task_BTK = _drawn_sum(above_RTK.reshape(replicates, -1), rows_BR).reshape(resamples, tasks, -1)
+        drawn_BK = np.einsum("bt,btk->bk", columns_BT, by_task_BTK) / values_RT.size
+    else:
+        by_replicate_BRK = _drawn_sum(above_RTK.swapaxes(0, 1).reshape(tasks, -1), columns_BT).reshape(resamples, replicates, -1)
+        drawn_BK = np.einsum("br,brk->bk", rows_BR, by_replicate_BRK) / values_RT.size
     low_K, high_K = np.clip(_ends(share_K, drawn_BK, replicates, level), 0, 1)
     return ProfileBand(share_K, low_K, high_K)
+
+
+def _drawn_sum(indicators_XN: npt.NDArray[Any], counts_BX: Array) -> npt.NDArray[np.float32]:
+    """Sum over the first axis of what each resample drew, (B, N): whole or half numbers up to X, so single precision is exact."""
+    return counts_BX.astype(np.float32) @ indicators_XN.astype(np.float32)
 
 
 def _ends(estimate: float | Array, drawn_B: Array, replicates: int, level: float) -> Array:

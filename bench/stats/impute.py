@@ -70,15 +70,22 @@ def _caps(measured: pd.DataFrame, key: list[str], outputs: Outputs | None) -> pd
 
 
 def _worst(rows: pd.DataFrame, key: list[str], column: str, outputs: Outputs | None) -> pd.Series:
-    """The worst finite value of ``column`` by ``key``."""
-    numbers = rows[key].assign(number=_numbers(rows, column))
-    numbers = numbers[np.isfinite(numbers["number"].to_numpy())].reset_index(drop=True)
+    """The worst finite value of ``column`` by ``key``; the last one of equally bad ones."""
+    numbers = _numbers(rows, column)
+    known = np.isfinite(numbers)
+    rows, numbers = rows.loc[known, key], numbers[known]
+    groups = rows.groupby(key, observed=True, sort=False, dropna=False)
+    group_of = groups.ngroup().to_numpy()
     loss = np.empty(len(numbers))
-    for metric, places in numbers.groupby("metric").indices.items():
+    for metric, places in rows.groupby("metric", observed=True, sort=False).indices.items():
         output: Output = reading(str(metric), outputs)
-        loss[places] = as_loss(numbers["number"].to_numpy()[places], better=output.better, ideal=output.ideal)
-    worst = numbers.assign(loss=loss).sort_values("loss", kind="stable").drop_duplicates(key, keep="last")
-    return pd.Series(worst["number"].to_numpy(), index=pd.MultiIndex.from_frame(worst[key]), dtype=np.float64)
+        loss[places] = as_loss(numbers[places], better=output.better, ideal=output.ideal)
+    worst = np.full(groups.ngroups, -np.inf)
+    np.maximum.at(worst, group_of, loss)
+    place_of = np.zeros(groups.ngroups, dtype=np.int64)
+    places = np.flatnonzero(loss == worst[group_of])
+    np.maximum.at(place_of, group_of[places], places)
+    return pd.Series(numbers[place_of], index=pd.MultiIndex.from_frame(rows.iloc[place_of]), dtype=np.float64)
 
 
 def _numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
@@ -98,11 +105,13 @@ def _fill_undefined(table: pd.DataFrame, measured: pd.DataFrame, caps: pd.Series
 def _owed_rows(table: pd.DataFrame, measured: pd.DataFrame, caps: pd.Series, keys: list[str]) -> pd.DataFrame:
     place = ["task_id", "metric", "adaptation_step"]
     trials = table[table["status"].isin(CAPPED)].drop_duplicates("trial_id")
+    if trials.empty:
+        return trials
     trials = trials[[column for column in table.columns if column not in MEASUREMENT and column != "imputed"]]
     sizes = [column for column in ("n_real", "n_fake", "fingerprint") if column in table.columns]
     due = measured[[*keys, *place, *sizes]].drop_duplicates([*keys, *place])
     owed = trials.merge(due, on=keys, how="inner")
-    have = pd.MultiIndex.from_frame(measured[["trial_id", *place]])
+    have = pd.MultiIndex.from_frame(measured.loc[measured["trial_id"].isin(trials["trial_id"]), ["trial_id", *place]])
     owed = owed[~pd.MultiIndex.from_frame(owed[["trial_id", *place]]).isin(have)]
     capped = caps.reindex(pd.MultiIndex.from_frame(owed[list(caps.index.names)])).to_numpy()
     owed = owed.assign(split="meta-test", value=capped, imputed=True)

@@ -92,7 +92,11 @@ def test_one_replicate_gives_no_interval_and_no_verdict():
 
 
 def test_three_replicates_are_called_few():
-    assert "5 or more are needed" in only_answer(frame(gain=1.0, replicates=3)).text
+    few = only_answer(frame(gain=2.0, replicates=3, noise=0.01))
+    assert few.contrast.verdict == 1
+    assert "reptile is ahead of finetune, but 3 replicates cannot decide" in few.text
+    assert "beats" not in few.text
+    assert "5 or more are needed" in few.text
     assert "5 or more are needed" not in only_answer(frame(gain=1.0, replicates=5)).text
 
 

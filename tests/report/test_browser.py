@@ -43,9 +43,9 @@ frame.onload = () => {{
     names: names([...table.tBodies[0].rows]), values: [...table.tBodies[0].rows].map(row => row.cells[n].firstElementChild.textContent),
     sort: heading(n).getAttribute("aria-sort"), others: table.querySelectorAll("[aria-sort]").length,
   }});
-  told.given = look(1);
-  for (const step of ["ascending", "descending", "again"]) {{ heading(1).querySelector("button").click(); told[step] = look(1); }}
-  heading(1).querySelector("button").click(); heading(0).querySelector("button").click(); told.byName = look(0);
+  told.given = look(2);
+  for (const step of ["ascending", "descending", "again"]) {{ heading(2).querySelector("button").click(); told[step] = look(2); }}
+  heading(2).querySelector("button").click(); heading(0).querySelector("button").click(); told.byName = look(0);
   const field = table.closest("figure").querySelector("input");
   told.label = field.labels[0].textContent.trim();
   told.filter = {{}};
@@ -59,6 +59,44 @@ frame.onload = () => {{
   told.missing = [...page.querySelectorAll("a[href^='#']")].filter(a => !page.getElementById(a.hash.slice(1))).map(a => a.hash);
   const reached = page.querySelector("#rows-trials a[href^='#trial']");
   told.reached = reached ? page.getElementById(reached.hash.slice(1)).closest("tr").textContent : "";
+  document.querySelector("pre").textContent = JSON.stringify(told);
+}};
+</script>"""
+
+# Moves through adaptation by slider and by button, and compares what is shown with the grids that stand on the page.
+PLAY = """<!doctype html><title>play</title><iframe width="1200" height="800" style="border:0" srcdoc="{page}"></iframe><pre></pre>
+<script>
+const frame = document.querySelector("iframe"), later = (time) => new Promise((done) => setTimeout(done, time));
+frame.onload = async () => {{
+  const page = frame.contentDocument;
+  while (page.querySelectorAll(".player").length < 2) await later(20);
+  const player = [...page.querySelectorAll(".player")].find(one => one.textContent.includes("glyphs"));
+  const slider = player.querySelector("input"), button = player.querySelector("button"), said = player.querySelector("output");
+  const views = [...player.querySelectorAll("canvas")], told = {{}};
+  const shown = () => views.map(view => view.getAttribute("aria-label"));
+  const drawn = () => views.map(view => view.toDataURL());
+  const grids = [...page.querySelectorAll("img[data-scene=glyphs]")];
+  const part = (image, at) => {{
+    const canvas = page.createElement("canvas"), box = JSON.parse(image.dataset.frames)[at].box;
+    const [x, y, w, h] = box.map((share, i) => Math.round(share * (i % 2 ? image.naturalHeight : image.naturalWidth)));
+    Object.assign(canvas, {{ width: w, height: h }});
+    canvas.getContext("2d").drawImage(image, x, y, w, h, 0, 0, w, h);
+    return canvas.toDataURL();
+  }};
+  told.captions = [...player.querySelectorAll(".stage figcaption")].map(caption => caption.textContent);
+  told.label = slider.labels[0].textContent.trim();
+  told.first = shown();
+  slider.value = 3; slider.dispatchEvent(new frame.contentWindow.Event("input"));
+  told.moved = shown(); told.said = said.textContent; told.spoken = slider.getAttribute("aria-valuetext");
+  told.parts = grids.map((image, i) => part(image, 2 + 3) === drawn()[2 + i]);
+  told.stills = [part(grids[0], 0) === drawn()[0], part(grids[0], 1) === drawn()[1]];
+  slider.value = slider.max; slider.dispatchEvent(new frame.contentWindow.Event("input"));
+  told.ready = button.textContent; button.click(); told.playing = button.textContent;
+  await later(1000);
+  told.turned = said.textContent;
+  button.click(); told.paused = button.textContent;
+  await later(2000);
+  told.stayed = said.textContent;
   document.querySelector("pre").textContent = JSON.stringify(told);
 }};
 </script>"""
@@ -154,6 +192,28 @@ def test_a_filter_keeps_the_rows_that_hold_all_its_words(used):
     assert told["filter"]["REPTILE clip"]["names"] == ["reptile + outer-clip"]
     assert told["filter"]["no such arm"] == {"names": [], "said": f"0 of {len(rows)} rows"}
     assert told["filter"][""] == {"names": rows, "said": ""}
+
+
+def test_samples_adapt_by_slider_and_by_button(page, tmp_path):
+    told, console = probed(PLAY.format(page=html.escape(page.read_text(encoding="utf-8"))), tmp_path)
+    assert told["captions"][:4] == ["support", "query", "finetune", "reptile"]  # those of the question first
+    assert told["label"] == "Adaptation"
+    assert told["first"][2:4] == ["finetune, step 0", "reptile, step 0"]
+    assert told["moved"][:3] == ["support", "query", "finetune, step 5"]
+    assert (told["said"], told["spoken"]) == ("step 5", "step 5")
+    assert told["parts"]
+    assert all(told["parts"] + told["stills"])
+    assert [told[state] for state in ("ready", "playing", "paused")] == ["Play", "Pause", "Play"]
+    assert told["turned"] == told["stayed"] == "step 0"  # after the last step comes the first
+    assert console == []
+
+
+def test_nothing_moves_by_itself_for_who_asked_for_less_motion(page, tmp_path):
+    command = [CHROMIUM, *FLAGS, "--force-prefers-reduced-motion", f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    players = re.findall(r'<figure class="player">.*?</label>', dom, re.S)
+    assert len(players) == 2
+    assert all("<input" in player and ">Play</button>" not in player for player in players)
 
 
 def test_every_link_arrives_and_a_failed_trial_leads_to_its_error(used):

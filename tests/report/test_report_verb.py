@@ -16,7 +16,7 @@ def asked(monkeypatch):
 
     def report(results, **settings):
         calls.append((results, settings))
-        return [results / "report.html", results / "report" / "answer.md"]
+        return [results[0] / "report.html", results[0] / "report" / "answer.md"]
 
     monkeypatch.setattr(reporting, "report", report)
     return calls
@@ -24,7 +24,7 @@ def asked(monkeypatch):
 
 def test_formats_and_axis_are_handed_on(asked, capsys):
     assert cli.main(["report", "somewhere", "--format", "md, latex,md", "--x", "flops"]) == ExitCode.OK
-    assert asked == [(Path("somewhere"), {"formats": ("md", "latex"), "x": "flops"})]
+    assert asked == [([Path("somewhere")], {"output": None, "formats": ("md", "latex"), "x": "flops"})]
     assert capsys.readouterr().out.splitlines() == ["somewhere/report.html", "1 tables and figures in somewhere/report"]
 
 

@@ -79,7 +79,7 @@ def test_the_figure_says_its_numbers():
 
 
 def test_the_report_has_a_section_of_it(tmp_path):
-    sections = {section.key: section for section in build_sections(tmp_path, study(), synthetic.provenance())}
+    sections = {section.key: section for section in build_sections([tmp_path], study(), synthetic.provenance())}
     assert [picture.key for picture in sections["shots"].pictures] == ["shots-energy-glyphs"]
     assert sections["protocol"].tables[0].data.set_index("setting").loc["shots (support)"].tolist() == ["1", "2", "4"]
 
@@ -117,7 +117,7 @@ def test_slices_say_where_they_are_trained_and_measured(transfers):
 def test_a_transfer_shows_its_own_features_and_tasks_and_training_once(transfers, tmp_path):
     provenance = synthetic.provenance()
     provenance["extractors"]["digits"] = {"name": "other", "certificate": {}, "fingerprint": "d161"}
-    sections = {section.key: section for section in build_sections(tmp_path, transfers, provenance)}
+    sections = {section.key: section for section in build_sections([tmp_path], transfers, provenance)}
     protocol = sections["protocol"].tables[0].data.set_index("setting")
     assert [text.partition(";")[0] for text in protocol.loc["feature extractor"]] == ["other", "protonet-conv4"]
     assert protocol.loc["tasks"].tolist() == ["16 meta-val, 2 meta-test", "16 meta-val, 12 meta-test"]  # its own: what the suite says

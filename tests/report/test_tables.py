@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from bench.errors import MetricError
 from bench.report.convergence import convergence_table
 from bench.report.estimates import Estimates
 from bench.report.study import STATUSES, build_study
-from bench.report.tables import aggregate_table, cost_table, memorisation_table, status_table, trouble_table
+from bench.report.tables import aggregate_table, cost_table, memorisation_table, status_table, trouble_table, variety_table
 
 
 def build(table, **changes):
@@ -157,3 +159,31 @@ def test_categorical_frames_give_the_same_tables():
     plain, coded_study = build(table), build(coded)
     first, second = (aggregate_table(Estimates(s), s.slices[0]) for s in (plain, coded_study))
     assert first.rows == second.rows
+
+
+def test_an_interval_of_a_share_ends_where_shares_do():
+    table = synthetic.frame(replicates=2, tasks=3, distributions=("glyphs",), metrics=("energy", "recall"), curves=False)
+    study = build(table)
+    bounded = replace(study, outputs={**study.outputs, "recall": replace(study.outputs["recall"], range=(0.0, 1.0))})
+    (slice_,) = study.slices
+    free, within = (Estimates(one).at(slice_, "maml", "recall", 25) for one in (study, bounded))
+    assert free.high > 1  # two replicates
+    assert (within.value, within.high) == (free.value, 1.0)
+    assert within.low == max(free.low, 0.0)
+
+
+def test_results_and_variety_share_the_metrics_out_and_count_the_cells_first():
+    subject = build(frame(metrics=("energy", "recall", "vendi", "fid"), status={("maml", 2): "failed"}, replicates=3, tasks=3))
+    quality, variety = (make(Estimates(subject), subject.slices[0]) for make in (aggregate_table, variety_table))
+    assert quality.columns[:4] == ("arm", "n_ok/n_planned", "energy distance ↓", "FID (biased, n < d) ↓")
+    assert variety.columns == ("arm", "n_ok/n_planned", "recall ↑", "Vendi ratio → 1")
+    assert shown(quality, "maml", "n_ok/n_planned") == shown(variety, "maml", "n_ok/n_planned")
+    of_recall = variety.data[variety.data["metric"] == "recall"].set_index("arm")["estimate"]
+    assert of_recall.to_dict() == quality.data.set_index("arm")["recall"].to_dict()  # the results' CSV has them all
+
+
+def test_a_primary_metric_of_variety_stands_among_the_results():
+    table = frame(metrics=("recall",), replicates=2, tasks=3)
+    subject = build(table, primary={"metric": "recall", "adaptation_step": 10, "compare": ["reptile", "finetune"]})
+    assert "recall ↑" in aggregate_table(Estimates(subject), subject.slices[0]).columns
+    assert variety_table(Estimates(subject), subject.slices[0]) is None
