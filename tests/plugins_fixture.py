@@ -21,12 +21,15 @@ from bench.contracts import Kind, Optimiser, Output, Rates
 
 
 def write_distribution(
-    site: Path, name: str, modules: Mapping[str, str], *, version: str = "0.1", entry: str = "", module: str = ""
+    site: Path, name: str, modules: Mapping[str, str], *, version: str = "0.1", entry: str = "", module: str = "", metadata: str = ""
 ) -> None:
-    """A distribution ``name`` with its modules (path -> source) and one entry point, named like it unless ``entry`` says otherwise."""
+    """A distribution ``name`` with its modules (path -> source) and one entry point, named like it unless ``entry`` says otherwise.
+
+    ``metadata`` is more lines of its METADATA.
+    """
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}")
     first = next(iter(modules)).removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
     info.joinpath("entry_points.txt").write_text(f"[bench]\n{entry or name} = {module or first}\n")
     for path, source in modules.items():
@@ -173,7 +176,7 @@ def write_zoo(site: Path) -> None:
     """Stand-ins for the built-in components, and one distribution per way of being broken."""
     write_distribution(site, "metagan-bench", {"zoo_builtin.py": BUILTIN}, version="9.0", entry="builtin")
     write_distribution(site, "bench-good", {"bench_good/__init__.py": GOOD, "bench_good/shared.py": "ZERO = 0.0"}, entry="good")
-    write_distribution(site, "bench-raises", {"bench_raises.py": 'LOST = "lost-loss"\nimport module_that_nobody_has'}, entry="raises")
+    write_distribution(site, "bench-raises", {"bench_raises.py": 'LOST = "lost-loss"\nraise ValueError("no way")'}, entry="raises")
     write_distribution(site, "bench-exits", {"bench_exits.py": "import sys\nsys.exit(3)"}, entry="exits")
     write_distribution(site, "bench-dies", {"bench_dies.py": "import os\nos._exit(7)"}, entry="dies")
     write_distribution(site, "bench-misspelt", {"bench_misspelt.py": plugin("bench_gan_loses", x="dict")}, entry="misspelt")

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.driver.narrowing import local_hint, narrowed
 from bench.driver.run import plugin_hashes
 from bench.driver.tuning import RECORD, read_record
 from bench.environment import environment_record
-from bench.errors import BenchError, NothingSelectedError, StoreError, SuiteError, UsageError, did_you_mean
+from bench.errors import BenchError, NothingSelectedError, PluginError, StoreError, UsageError, did_you_mean
 from bench.grid.cells import Trial, expand
 from bench.grid.selection import matches
-from bench.registry.registry import Registry, discover
-from bench.store import TrialRow, read_ledger
-from bench.suite.model import Suite
+from bench.registry.registry import Registry, discover, discover_for
+from bench.store import TrialRow, read_json, read_ledger
+from bench.union import recorded_suite
 
 if TYPE_CHECKING:
     from bench.trial.trained import TrainedModel
@@ -29,28 +29,35 @@ class ChangedTrialWarning(UserWarning):
     """Code, data or settings have changed since a trial was trained, so its numbers cannot be made again."""
 
 
-def load_trial(results: Path | str, trial: str = "", *, select: str = "") -> TrainedModel:
+def load_trial(
+    results: Path | str, trial: str = "", *, select: str = "", suite: Path | str | None = None, allow_local_plugins: bool = False
+) -> TrainedModel:
     """The meta-trained model of a finished trial.
 
     Args:
         results: results folder with its ``trials/``.
         trial: a trial id or the beginning of one; may be empty where the rest leaves only one.
         select: words as for ``-k`` of ``bench run``: ``arm=reptile and glyphs and replicate=0``.
+        suite: the suite that was run, where the trial is made of its local plugins; a results folder names these, and does not hold them.
+        allow_local_plugins: whether their code may run.
 
     Returns:
         What adapts: ``load_trial("results/fewshot", "ab12").adapt(support).samples(64)``. It computes where the trial did, or on the
         CPU where there is no such device.
 
     Raises:
-        UsageError: no finished trial is meant, or several are.
+        UsageError: no finished trial is meant, or several are, or what is meant is no text.
         NothingSelectedError: ``select`` matches nothing.
         StoreError: it is not a results folder, or parts of it are missing or damaged.
         PluginError, DataError: what the trial is made of is not there any more.
     """
+    for name, given in (("trial", trial), ("select", select)):
+        if not isinstance(given, str):
+            raise UsageError(f"load_trial: {name} must be text, the beginning of a trial's id or words as for -k, got {given!r}")
     folder = Path(results)
     row = find(folder, trial, select)
     checkpoint = _checkpoint(folder, row)
-    registry = discover()
+    registry = discover_for(Path(suite), allow_local=allow_local_plugins) if suite else discover()
     rebuilt = _rebuilt(folder, row, registry)
     if rebuilt.trial_id != row.trial_id:
         warnings.warn(_what_changed(folder, row, registry), ChangedTrialWarning, stacklevel=2)
@@ -59,7 +66,7 @@ def load_trial(results: Path | str, trial: str = "", *, select: str = "") -> Tra
     from bench.trial.trained import TrainedModel
 
     device = rebuilt.device if torch.cuda.is_available() else "cpu"
-    return TrainedModel.load(replace(rebuilt, trial_id=row.trial_id, device=device), checkpoint, folder / "artefacts")
+    return TrainedModel.load(replace(rebuilt, trial_id=row.trial_id, device=device), checkpoint, folder / "artefacts", registry.local)
 
 
 def find(results: Path, trial: str, select: str) -> TrialRow:
@@ -129,50 +136,42 @@ def _checkpoint(results: Path, row: TrialRow) -> Path:
 
 def _rebuilt(results: Path, row: TrialRow, registry: Registry) -> Trial:
     """The trial of ``row`` from the suite of its results folder, with another id where something has changed since."""
-    suite = _suite(results)
-    trained_on = str(row.cell.get("task_distribution"))
-    own = tuple(one for one in suite.task_distributions if trained_on == one.label or trained_on.startswith(f"{one.label} -> "))
-    suite = suite.model_copy(update={"task_distributions": own})
+    suite = narrowed(recorded_suite(results), row.cell, registry)
     grids = []
     for device in ("cpu", "cuda"):  # part of its identity, and of no other record
         try:
             grids.append(expand(suite, registry, device=device))
         except BenchError as error:
-            raise type(error)(f"{results}: trial {row.trial_id} ({told(row)}) cannot be rebuilt: {error}") from error
+            hint = local_hint(suite) if isinstance(error, PluginError | UsageError) else ""
+            raise type(error)(f"{results}: trial {row.trial_id} ({told(row)}) cannot be rebuilt: {error}{hint}") from error
         for trial in grids[-1]:
             if trial.trial_id == row.trial_id:
-                return _tuned(trial, grids[-1], results)
+                return _tuned(trial, row, grids[-1], results)
     for trial in grids[0]:
-        cell = trial.cell()
+        cell = {**trial.cell(), "arm": row.cell.get("arm")}
         if {**cell, **row.cell} == cell:  # an old ledger lacks columns that came later
-            return _tuned(trial, grids[0], results)
+            return _tuned(trial, row, grids[0], results)
     raise StoreError(
         f"{results}: trial {row.trial_id} ({told(row)}) is not in suite.json, which has changed since; "
         "run the suite again into another folder with --output"
     )
 
 
-def _suite(results: Path) -> Suite:
-    path = results / "suite.json"
-    try:
-        return Suite.from_dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, SuiteError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); run the suite again, which writes it anew") from error
-
-
-def _tuned(trial: Trial, grid: Sequence[Trial], results: Path) -> Trial:
-    """``trial`` with the settings that its tuning trials chose.
+def _tuned(trial: Trial, row: TrialRow, grid: Sequence[Trial], results: Path) -> Trial:
+    """``trial`` under the name of its arm in the whole suite, with the settings that its tuning trials chose.
 
     Raises:
         StoreError: there is no record of what they chose.
     """
+    trial = replace(trial, arm=str(row.cell.get("arm", trial.arm)))
     if not trial.tuning:
         return trial
     tried = {one.trial_id: one for one in grid}
     configurations = [tried[trial_id] for trial_id in trial.tuning]
-    arm = {name: value for name, value in configurations[0].cell().items() if name not in ("replicate", "control", "configuration")}
+    others = ("arm", "replicate", "control", "configuration")
+    arm = {name: value for name, value in configurations[0].cell().items() if name not in others}
     for record in read_record(results / RECORD):
-        if record["cell"] == arm:
+        if {**record["cell"], **arm} == record["cell"]:
             return replace(trial, meta_learner=configurations[record["chosen"]].meta_learner)
     raise StoreError(f"{results / RECORD}: does not say what tuning chose for {trial.arm}; run the suite again, which writes it anew")
 
@@ -180,8 +179,8 @@ def _tuned(trial: Trial, grid: Sequence[Trial], results: Path) -> Trial:
 def _what_changed(results: Path, row: TrialRow, registry: Registry) -> str:
     """What differs between the machine that trained a trial and this one, as far as its environment record tells."""
     try:
-        before: Mapping[str, Any] = json.loads((results / "environments" / f"{row.environment}.json").read_bytes())
-    except (OSError, ValueError):
+        before: Mapping[str, Any] = read_json(results / "environments" / f"{row.environment}.json")
+    except StoreError:
         before = {}
     now = environment_record(plugin_hashes(registry))
     parts = [

@@ -128,10 +128,10 @@ def defaults_of(parameters: tuple[Hyperparameter, ...]) -> dict[str, Any]:
     return {parameter.name: _jsonable(parameter.default) for parameter in parameters if not parameter.required}
 
 
-def coerced(factory: Factory, values: Mapping[str, Any], *, resolve: Callable[[str, Any], Any]) -> dict[str, Any]:
+def coerced(factory: Factory, values: Mapping[str, Any], *, resolve: Callable[[str, Any], Any], owner: str) -> dict[str, Any]:
     """``values`` in the annotated types; spellings of components become what ``resolve(family, spelling)`` returns.
 
-    A default that is itself a spelling (``optimiser: Optimiser = "sgd"``) is resolved too.
+    A default that is itself a spelling (``optimiser: Optimiser = "sgd"``) is resolved too. ``owner`` is what messages call the component.
 
     Raises:
         ContractError: a value does not fit its annotation.
@@ -150,7 +150,7 @@ def coerced(factory: Factory, values: Mapping[str, Any], *, resolve: Callable[[s
         try:
             ready[name] = TypeAdapter(_with_families(parameter.annotation)).validate_python(resolved)
         except ValueError as error:
-            raise ContractError(f"hyperparameter {name!r} of {underlying(factory).__qualname__}: {error}") from error
+            raise ContractError(f"hyperparameter {name!r} of {owner}: {error}") from error
     return ready | {name: value for name, value in values.items() if name not in parameters}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import UsageError, did_you_mean
@@ -32,6 +33,7 @@ def plugins_text(registry: Registry) -> str:
             f"  {plugin.name} ({plugin.distribution} {plugin.version}): {plugin.status}" + (f": {plugin.reason}" if plugin.reason else "")
         )
         lines += [f"    {family} {name}: {reason}" for (family, name), reason in plugin.broken.items()]
+        lines += [f"    {family} {name}: unavailable: it {reason}" for (family, name), reason in plugin.lacking.items()]
     return "\n".join(lines)
 
 
@@ -69,6 +71,8 @@ def info_text(registry: Registry, name: str) -> str:
             f"content hash: {plugin.content_hash[:16]}",
         ]
         offers = [f"{info.family}: {info.name}" for info in plugin.components]
+        offers += [f"{family}: {name}: quarantined: {reason}" for (family, name), reason in plugin.broken.items()]
+        offers += [f"{family}: {name}: unavailable: it {reason}" for (family, name), reason in plugin.lacking.items()]
         namesakes = [_component_text(info) for info in plugin.components if info.name == name]
         return "\n\n".join(["\n".join([head, *facts, *offers]), *namesakes])
     return "\n\n".join(_component_text(info) for info in _components(registry, name))
@@ -77,6 +81,10 @@ def info_text(registry: Registry, name: str) -> str:
 def _components(registry: Registry, name: str) -> list[ComponentInfo]:
     found = [registry.component(family, name) for family in FAMILIES if name in registry.names(family)]
     if not found:
+        for plugin in registry.plugins:
+            for family, lost in (*plugin.broken, *plugin.lacking):
+                if lost == name:
+                    registry.component(family, name)  # says why it cannot be used
         known = [known for family in FAMILIES for known in registry.names(family)] + [plugin.name for plugin in registry.plugins]
         raise UsageError(f"there is no component or plugin {name!r}.{did_you_mean(name, known)} See: bench plugins list")
     return found
@@ -114,6 +122,10 @@ def _type(schema: dict[str, Any]) -> str:
     return " ".join([str(schema.get("type", "any")), *ranges])
 
 
+def _singled(components: Mapping[tuple[str, str], str]) -> list[dict[str, str]]:
+    return [{"family": family, "name": name, "reason": reason} for (family, name), reason in components.items()]
+
+
 def _component_json(info: ComponentInfo) -> dict[str, Any]:
     return {
         "family": info.family,
@@ -138,5 +150,6 @@ def _plugin_json(plugin: Plugin) -> dict[str, Any]:
         "editable": plugin.editable,
         "content_hash": plugin.content_hash,
         "components": [{"family": info.family, "name": info.name} for info in plugin.components],
-        "broken": [{"family": family, "name": name, "reason": reason} for (family, name), reason in plugin.broken.items()],
+        "broken": _singled(plugin.broken),
+        "lacking": _singled(plugin.lacking),
     }

@@ -17,7 +17,10 @@ import pluggy
 
 from bench import hookspecs
 from bench.contracts import Factory
-from bench.errors import PluginError, did_you_mean
+from bench.errors import ContractError, PluginError, did_you_mean
+from bench.registry.global_state import undisturbed
+from bench.registry.local import LocalFile, roots_behind
+from bench.registry.missing import MissingModule, needs
 from bench.registry.tracing import traced
 
 GROUP = "bench"
@@ -27,7 +30,7 @@ RESERVED = {"feature_extractors": ("auto",)}
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 
 
-def load_plugin(entry_point: EntryPoint) -> tuple[Any, dict[str, dict[str, Factory]]]:
+def load_plugin(entry_point: EntryPoint | LocalFile) -> tuple[Any, dict[str, dict[str, Factory]]]:
     """The plugin object and its factories ``{family: {name: factory}}``.
 
     Raises:
@@ -41,7 +44,7 @@ def load_plugin(entry_point: EntryPoint) -> tuple[Any, dict[str, dict[str, Facto
         if not caller.get_hookimpls():
             continue
         try:
-            with traced(f"hook {hook} of plugin {entry_point.name}"):
+            with traced(f"hook {hook} of plugin {entry_point.name}"), undisturbed(lambda parts: "it"):
                 answers = caller()
         except KeyboardInterrupt:
             raise
@@ -60,20 +63,27 @@ def load_plugin(entry_point: EntryPoint) -> tuple[Any, dict[str, dict[str, Facto
     return plugin, factories
 
 
-def register(entry_point: EntryPoint) -> tuple[pluggy.PluginManager, Any]:
+def register(entry_point: EntryPoint | LocalFile) -> tuple[pluggy.PluginManager, Any]:
     """A manager of its own with this one plugin in it, and the plugin.
 
     Raises:
+        MissingModule: it imports what is not installed.
         PluginError: it cannot be imported or registered, misspells a hook or has none.
     """
     try:
-        with traced(f"import of plugin {entry_point.name}, {entry_point.value}"):
+        with traced(f"import of plugin {entry_point.name}, {entry_point.value}"), undisturbed(lambda parts: "importing it"):
             plugin = entry_point.load()
     except KeyboardInterrupt:
+        raise
+    except ContractError as error:
+        raise PluginError(str(error)) from error
+    except PluginError:
         raise
     except SystemExit as error:
         raise PluginError(f"called sys.exit({error.code!r}) at import{_spot(error.__traceback__)}") from error
     except BaseException as error:  # plugin boundary
+        if isinstance(error, ModuleNotFoundError) and error.name and not _is_own(error.name, entry_point):
+            raise MissingModule(needs(error.name, entry_point.dist)) from error
         raise PluginError(f"import failed: {reason_of(error)}") from error
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -92,6 +102,12 @@ def register(entry_point: EntryPoint) -> tuple[pluggy.PluginManager, Any]:
     if not callers:
         raise PluginError("has no hooks: define bench_networks, bench_metrics or another one, decorated with @hookimpl")
     return manager, plugin
+
+
+def _is_own(module: str, entry_point: EntryPoint | LocalFile) -> bool:
+    """Whether a module that cannot be found ought to be part of the plugin itself, or of bench."""
+    roots = roots_behind(entry_point)
+    return module.partition(".")[0] in ("bench", entry_point.module.partition(".")[0], *(name.partition(".")[0] for name in roots))
 
 
 def _fault(family: str, answer: Any) -> str:

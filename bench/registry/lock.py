@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import PluginError, UsageError
+from bench.registry.local import VERSION as LOCAL
 from bench.registry.registry import Registry
 
 
@@ -55,7 +56,8 @@ def differences(pinned: dict[str, Any], installed: dict[str, Any]) -> list[str]:
         if name not in there:
             lines.append(f"{name}: pinned {_spelled(wanted[name])}, and not usable here (bench plugins list says why)")
         elif name not in wanted:
-            lines.append(f"{name}: not pinned, installed {_spelled(there[name])}; switch it off with bench plugins disable {name}")
+            cure = "make it a package" if there[name]["version"] == LOCAL else f"switch it off with bench plugins disable {name}"
+            lines.append(f"{name}: not pinned, installed {_spelled(there[name])}; {cure}")
         elif wanted[name] != there[name]:
             lines.append(f"{name}: pinned {_spelled(wanted[name])}, installed {_spelled(there[name])}")
     return lines

@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from bench.errors import ContractError, PluginError, did_you_mean
 from bench.hookspecs import OBSERVERS
 from bench.registry.hyperparameters import defaults_of, evaluated, hyperparameters, schema_of, underlying
 from bench.registry.loading import GROUP, load_plugin, reason_of
-from bench.registry.probing import quarantine
-from bench.registry.sources import Roots, roots_of, source_hash
+from bench.registry.local import LocalFile, roots_behind
+from bench.registry.missing import MissingModule, absent, needs
+from bench.registry.probing import unusable
+from bench.registry.sources import Roots, source_hash
 from bench.suite.constraints import takes_numbers, value_problems
 
 ATTRIBUTES = (
@@ -58,6 +60,8 @@ ATTRIBUTES = (
     "mixes_samples",
     "fused_norms",
     "judge",
+    "imports",
+    "ignored_when",
 )
 """Class attributes of the contracts that the planner reads."""
 
@@ -71,24 +75,30 @@ OUTER = ("term", "perturb", "adjust_task_gradient", "adjust_gradient", "adjust_u
 (:class:`bench.contracts.MetaRegulariser`): those that act at meta-test too, and those that act in meta-training only."""
 
 
-def probe(entry_point: EntryPoint) -> dict[str, Any]:
-    """The record of one plugin: status, reason, components, and components that are broken on their own."""
+def probe(entry_point: EntryPoint | LocalFile) -> dict[str, Any]:
+    """The record of one plugin: status, reason, components, and components that are broken, or lack something, on their own."""
     try:
         plugin, factories = load_plugin(entry_point)
     except PluginError as error:
-        return quarantine(str(error))
-    roots = roots_of(entry_point.dist, entry_point.module) if entry_point.dist else {}
-    components, broken = [], []
+        return unusable("unavailable" if isinstance(error, MissingModule) else "quarantined", str(error))
+    roots = roots_behind(entry_point)
+    components, broken, lacking = [], [], []
     for family, offered in factories.items():
         for name, factory in offered.items():
             try:
-                components.append({"family": family, "name": name, **describe(family, factory, roots)})
+                described = describe(family, factory, roots)
+                missing = absent(described["attributes"].get("imports", ()))
+                if missing:
+                    reason = "; ".join(needs(module, entry_point.dist) for module in missing)
+                    lacking.append({"family": family, "name": name, "reason": reason})
+                else:
+                    components.append({"family": family, "name": name, **described})
             except ContractError as error:
                 broken.append({"family": family, "name": name, "reason": str(error)})
             except Exception as error:  # plugin boundary: descriptors, metaclasses, signatures
                 broken.append({"family": family, "name": name, "reason": reason_of(error)})
     observers = [hook for hook in OBSERVERS if callable(getattr(plugin, hook, None))]
-    return {"status": "ok", "reason": "", "components": components, "broken": broken, "observers": observers}
+    return {"status": "ok", "reason": "", "components": components, "broken": broken, "lacking": lacking, "observers": observers}
 
 
 def describe(family: str, factory: Factory, roots: Roots) -> dict[str, Any]:
@@ -100,9 +110,7 @@ def describe(family: str, factory: Factory, roots: Roots) -> dict[str, Any]:
     made_by = underlying(factory)
     parameters = hyperparameters(factory)
     about = attributes(family, factory)
-    unknown = sorted(set(about.get("locations", ())) - {parameter.name for parameter in parameters})
-    if unknown:
-        raise ContractError(f"`locations` lists {', '.join(unknown)}, which no hyperparameter is called")
+    _check_names(about, {parameter.name for parameter in parameters})
     schema = schema_of(parameters)
     _check_space(about.get("space", {}), schema)
     extra = repr((factory.args, sorted(factory.keywords.items()))) if isinstance(factory, functools.partial) else ""
@@ -161,6 +169,27 @@ def attributes(family: str, factory: Factory) -> dict[str, Any]:
             raise ContractError(f"an augmentation needs one of {', '.join(AUGMENTS.values())} (bench.contracts.Augmentation)")
         found["acts_on"] = acts[0]
     return found
+
+
+def _check_names(about: Mapping[str, Any], known: Set[str]) -> None:
+    """Refuse attributes about hyperparameters that are not there, and about modules that are no names.
+
+    Raises:
+        ContractError: names the attribute and what is wrong with it.
+    """
+    ignored = about.get("ignored_when", {})
+    if not isinstance(ignored, Mapping) or not all(isinstance(others, Mapping) for others in ignored.values()):
+        raise ContractError("`ignored_when` must map hyperparameters to others' values, such as {'unroll_lr': {'unroll': 0}}")
+    named = {
+        "locations": about.get("locations", ()),
+        "ignored_when": {*ignored, *(other for others in ignored.values() for other in others)},
+    }
+    for attribute, names in named.items():
+        if unknown := sorted(set(names) - known):
+            raise ContractError(f"`{attribute}` lists {', '.join(unknown)}, which no hyperparameter is called")
+    modules = about.get("imports", [])
+    if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
+        raise ContractError(f"`imports` must be a tuple of names of modules, such as ('lpips',), got {modules!r}")
 
 
 def _check_space(space: Any, schema: Mapping[str, Any]) -> None:
@@ -258,7 +287,7 @@ def _normal(name: str) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Probe one plugin, write its record and leave at once: threads and exit handlers of the plugin get no say."""
     parser = argparse.ArgumentParser(prog="python -m bench.registry.probe", description="Describe one plugin as JSON.")
-    parser.add_argument("name", help="entry point or distribution")
+    parser.add_argument("name", help="entry point or distribution, or a local file, which begins with /")
     parser.add_argument("--distribution", help="where several distributions have an entry point of this name")
     parser.add_argument("--output", type=Path, help="file for the record (default: stdout)")
     options = parser.parse_args(arguments)
@@ -266,9 +295,10 @@ def main(arguments: list[str] | None = None) -> None:
     os.dup2(2, 1)
     sys.path[:] = [entry for entry in sys.path if entry]
     try:
-        record = probe(find(options.name, options.distribution))
+        path = Path(options.name)
+        record = probe(LocalFile(path.name, path) if path.is_absolute() else find(options.name, options.distribution))
     except PluginError as error:
-        record = quarantine(str(error))
+        record = unusable("quarantined", str(error))
     text = json.dumps(record)
     if options.output:
         partial = options.output.with_suffix(".partial")

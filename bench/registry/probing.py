@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DataError, SuiteError
+from bench.registry.local import LocalFile
 from bench.registry.sources import Roots, normalised_hash
 
 PROBE_TIMEOUT = 60.0  # seconds without those in which it waits for a processor; importing torch takes two to ten
@@ -37,8 +38,11 @@ _NUMERIC = ("game", "measure", "trial", "episodes.py", "seeds.py", "trees.py", "
 _PROBING = (
     "contracts.py",
     "hookspecs.py",
+    "registry/global_state.py",
     "registry/hyperparameters.py",
     "registry/loading.py",
+    "registry/local.py",
+    "registry/missing.py",
     "registry/probe.py",
     "registry/sources.py",
     "suite/constraints.py",
@@ -46,7 +50,7 @@ _PROBING = (
 _BENCH = Path(__file__).parent.parent
 
 
-def owner_of(point: EntryPoint) -> str:
+def owner_of(point: EntryPoint | LocalFile) -> str:
     """Name of the distribution behind an entry point."""
     return point.dist.name if point.dist else ""
 
@@ -106,7 +110,13 @@ def _unless_touched(kind: str, files: Iterable[Path], compute: Callable[[], str]
 
 # ------------------------------------------------------------------ data
 def data_fingerprint(
-    content: str, name: str, parameters: Mapping[str, Any], *, plugins: Iterable[str], timeout: float = DATA_TIMEOUT
+    content: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    plugins: Iterable[str],
+    local: Iterable[LocalFile] = (),
+    timeout: float = DATA_TIMEOUT,
 ) -> str:
     """``fingerprint()`` of the task distribution ``name``, taken in a subprocess unless code, parameters and data files are unchanged.
 
@@ -115,6 +125,7 @@ def data_fingerprint(
         name: component of the family ``task_distributions``.
         parameters: its hyperparameters; those that are paths, and ``BENCH_DATA``, are where data may change.
         plugins: entry points that the subprocess may use, so that it need not ask the broken ones again.
+        local: local plugins that it may use.
         timeout: seconds for reading the data.
 
     Raises:
@@ -125,7 +136,7 @@ def data_fingerprint(
     files = files_of({place: Path(place).resolve() for place in places})
 
     def compute() -> str:
-        answer = _ask(name, parameters, "fingerprint", plugins, timeout)
+        answer = _ask(name, parameters, "fingerprint", plugins, local, timeout)
         return sha256(answer.encode()).hexdigest() if answer else NO_DATA
 
     spelling = json.dumps([name, parameters], sort_keys=True)
@@ -143,7 +154,13 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def sample_spec(
-    content: str, name: str, parameters: Mapping[str, Any], *, plugins: Iterable[str], timeout: float = DATA_TIMEOUT
+    content: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    plugins: Iterable[str],
+    local: Iterable[LocalFile] = (),
+    timeout: float = DATA_TIMEOUT,
 ) -> dict[str, Any]:
     """The fields of the ``sample_spec`` of the task distribution ``name``, taken in a subprocess unless its code is unchanged.
 
@@ -158,14 +175,15 @@ def sample_spec(
         known = json.loads(place.read_text(encoding="utf-8"))
         if isinstance(known, dict) and "kind" in known:
             return known
-    answer: dict[str, Any] = _ask(name, parameters, "sample_spec", plugins, timeout)
+    answer: dict[str, Any] = _ask(name, parameters, "sample_spec", plugins, local, timeout)
     _keep(place, json.dumps(answer))
     return answer
 
 
-def _ask(name: str, parameters: Mapping[str, Any], asked: str, plugins: Iterable[str], timeout: float) -> Any:
+def _ask(name: str, parameters: Mapping[str, Any], asked: str, plugins: Iterable[str], local: Iterable[LocalFile], timeout: float) -> Any:
     spelling = json.dumps([name, parameters], sort_keys=True)
-    answer = isolated("bench.registry.fingerprint", spelling, "--asked", asked, "--plugins", ",".join(plugins), timeout=timeout)
+    usable = ("--plugins", ",".join(plugins), "--local", json.dumps([file.to_dict() for file in local]))
+    answer = isolated("bench.registry.fingerprint", spelling, "--asked", asked, *usable, timeout=timeout)
     if isinstance(answer, str):
         raise DataError(f"task distribution {name!r}: reading its data {answer}")
     if answer["rule"]:
@@ -195,19 +213,20 @@ def _keep(place: Path, text: str) -> None:
             partial.unlink()
 
 
-def record_of(point: EntryPoint, content: str, *, timeout: float = PROBE_TIMEOUT, refresh: bool = False) -> dict[str, Any]:
+def record_of(point: EntryPoint | LocalFile, content: str, *, timeout: float = PROBE_TIMEOUT, refresh: bool = False) -> dict[str, Any]:
     """What the probe says about a plugin whose files have the hash ``content``, from the cache where it may be trusted."""
     factors = [point.name, point.value, owner_of(point), point.dist.version if point.dist else "", content, _probing_hash()]
     place = cache_folder() / "probes" / f"{sha256(json.dumps(factors).encode()).hexdigest()}.json"
     surroundings = _surroundings()
     try:
         kept = json.loads(place.read_text(encoding="utf-8"))
-        if not kept["record"].keys() >= {"status", "reason", "components", "broken", "observers"}:
+        if not kept["record"].keys() >= {"status", "reason", "components", "broken", "lacking", "observers"}:
             raise KeyError("record")
         # A failure may lie in what the plugin needs rather than in the plugin: ask again once anything was installed.
         fresh = kept["surroundings"] == surroundings and 0 <= time.time() - kept["time"] < RETRY_AFTER
-        if not refresh and (fresh or (kept["record"]["status"] == "ok" and not kept["record"]["broken"])):
-            return dict(kept["record"])
+        record = kept["record"]
+        if not refresh and (fresh or (record["status"] == "ok" and not record["broken"] and not record["lacking"])):
+            return dict(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     record = _probe(point, timeout)
@@ -235,14 +254,15 @@ def _surroundings() -> str:
     return sha256("\n".join(sorted(f"{folder}:{folder.stat().st_mtime_ns}" for folder in folders)).encode()).hexdigest()
 
 
-def _probe(point: EntryPoint, timeout: float) -> dict[str, Any]:
-    answer = isolated("bench.registry.probe", point.name, "--distribution", owner_of(point), timeout=timeout)
-    return answer if isinstance(answer, dict) else quarantine(f"its probe {answer}")
+def _probe(point: EntryPoint | LocalFile, timeout: float) -> dict[str, Any]:
+    named = (str(point.path),) if isinstance(point, LocalFile) else (point.name, "--distribution", owner_of(point))
+    answer = isolated("bench.registry.probe", *named, timeout=timeout)
+    return answer if isinstance(answer, dict) else unusable("quarantined", f"its probe {answer}")
 
 
-def quarantine(reason: str) -> dict[str, Any]:
-    """The record of a plugin that cannot be used."""
-    return {"status": "quarantined", "reason": reason, "components": [], "broken": [], "observers": []}
+def unusable(status: str, reason: str) -> dict[str, Any]:
+    """The record of a plugin that cannot be used: quarantined, or unavailable."""
+    return {"status": status, "reason": reason, "components": [], "broken": [], "lacking": [], "observers": []}
 
 
 def isolated(module: str, *arguments: str, timeout: float) -> dict[str, Any] | str:

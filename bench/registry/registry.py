@@ -9,105 +9,36 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 from importlib.metadata import EntryPoint
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from bench.errors import PluginError, UsageError, did_you_mean
+from bench.registry.finding import disabled_plugin, local_plugin, probed_plugin
+from bench.registry.local import LocalFile, local_files
+from bench.registry.missing import MissingModule, needs
+from bench.registry.plugins import GROUP, NOUNS, OWN_DISTRIBUTION, ComponentInfo, Plugin
 from bench.registry.probing import (
     PROBE_TIMEOUT,
     bench_numeric_hash,
-    content_hash,
     data_fingerprint,
     files_of,
     owner_of,
-    record_of,
     sample_spec,
 )
-from bench.registry.sources import Roots, roots_of
 from bench.registry.switches import switched_off
 from bench.registry.tracing import traced
-from bench.suite.constraints import Schema, hyperparameter_problems, show
+from bench.suite.constraints import hyperparameter_problems, show
 from bench.suite.document import Problem
 
-__all__ = ["ComponentInfo", "Plugin", "Registry", "UnknownName", "bench_numeric_hash", "discover", "unspelled"]
-
-GROUP = "bench"
-OWN_DISTRIBUTION = "metagan-bench"  # its components keep their names whatever else is installed
-
-NOUNS = {
-    "games": "game",
-    "networks": "network",
-    "gan_losses": "GAN loss",
-    "regularisers": "regulariser",
-    "augmentations": "augmentation",
-    "inner_optimisers": "inner optimiser",
-    "meta_learners": "meta-learner",
-    "task_distributions": "task distribution",
-    "metrics": "metric",
-    "feature_extractors": "feature extractor",
-    "reporters": "reporter",
-}
-"""Family -> what messages call one of its components."""
+__all__ = ["NOUNS", "ComponentInfo", "Plugin", "Registry", "UnknownName", "bench_numeric_hash", "discover", "discover_for", "unspelled"]
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as the answer to a look-up
     """No installed plugin offers a component of that name."""
-
-
-@dataclass(frozen=True)
-class ComponentInfo:
-    """What is known of a component without importing it.
-
-    Attributes:
-        schema: JSON Schema of its hyperparameters (``properties``, ``required``).
-        defaults: their defaults as JSON, or ``repr`` where JSON cannot hold them.
-        attributes: class attributes of its contract (``kinds``, ``trains``, ``outputs``, ...), present where the class has them.
-        source_hash: of its module and what that imports inside its distribution, AST-normalised.
-    """
-
-    family: str
-    name: str
-    plugin: str
-    distribution: str
-    version: str
-    module: str
-    qualname: str
-    doc: str
-    schema: Schema
-    defaults: Mapping[str, Any]
-    attributes: Mapping[str, Any]
-    source_hash: str
-
-    @property
-    def origin(self) -> str:
-        """Where it comes from, for messages: ``builtin`` or ``bench-foo 0.1``."""
-        return self.plugin if self.distribution == OWN_DISTRIBUTION else f"{self.distribution} {self.version}"
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """One entry point. ``broken`` holds single components that are unusable: (family, name) -> reason."""
-
-    name: str
-    distribution: str
-    version: str
-    entry_point: str
-    status: Literal["ok", "quarantined", "disabled"]
-    reason: str
-    editable: bool
-    content_hash: str
-    components: tuple[ComponentInfo, ...] = ()
-    broken: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    observers: tuple[str, ...] = ()
-    roots: Roots = field(default_factory=dict, repr=False)
-
-    @property
-    def origin(self) -> str:
-        """``name (distribution version)``."""
-        return f"{self.name} ({self.distribution} {self.version})"
 
 
 class Registry:
@@ -153,10 +84,11 @@ class Registry:
         for plugin in self.plugins:
             if (family, name) in plugin.broken:
                 raise PluginError(f"{noun} {name!r} of plugin {plugin.origin} is quarantined: {plugin.broken[family, name]}")
+            if (family, name) in plugin.lacking:
+                raise PluginError(f"{noun} {name!r} of plugin {plugin.origin} is unavailable: it {plugin.lacking[family, name]}")
         for plugin in self.plugins:
-            if plugin.status == "quarantined" and _mentions(plugin, name):
-                cause = f"  Quarantined: {plugin.origin}: {plugin.reason}"
-                raise PluginError(f"{noun} {name!r} is unavailable: plugin {plugin.name!r} is quarantined\n{cause}")
+            if plugin.status in UNUSABLE and _mentions(plugin, name):
+                raise PluginError(f"{noun} {name!r} is unavailable: plugin {plugin.name!r} is {plugin.status}\n{_cause(plugin)}")
         raise UnknownName(self._unknown(family, name))
 
     def _unknown(self, family: str, name: str) -> str:
@@ -165,8 +97,7 @@ class Registry:
         hint = f" It is a value of the metric {' or '.join(makers)}: name that." if makers else did_you_mean(name, known)
         lines = [f"unknown {NOUNS.get(family, family)} {name!r}.{hint}"]
         lines.append(f"  Installed: {', '.join(f'{one} ({self.component(family, one).origin})' for one in known) or 'none'}")
-        lines += [f"  Quarantined: {plugin.origin}: {plugin.reason}" for plugin in self.plugins if plugin.status == "quarantined"]
-        lines += [f"  Disabled: {plugin.origin}: {plugin.reason}" for plugin in self.plugins if plugin.status == "disabled"]
+        lines += [_cause(plugin) for status in (*UNUSABLE, "disabled") for plugin in self.plugins if plugin.status == status]
         return "\n".join(lines)
 
     def source_hash(self, family: str, name: str) -> str:
@@ -189,22 +120,29 @@ class Registry:
             return ""
         key = json.dumps([name, parameters], sort_keys=True)
         if key not in self._data:  # asked for by every trial, and data do not change while a command runs
-            self._data[key] = data_fingerprint(self._makers(info, parameters), name, parameters, plugins=self._usable)
+            made = self._makers(info, parameters)
+            self._data[key] = data_fingerprint(made, name, parameters, plugins=self._usable, local=self.local)
         return self._data[key]
 
     def _makers(self, info: ComponentInfo, parameters: Mapping[str, Any]) -> str:
         """Content hashes of the plugins behind a component and those that its hyperparameters name."""
-        return " ".join(sorted({self._plugin_of(one).content_hash for one in (info, *self.nested(info, parameters))}))
+        return " ".join(sorted({self.plugin_of(one).content_hash for one in (info, *self.nested(info, parameters))}))
 
     @property
     def _usable(self) -> list[str]:
-        return [plugin.name for plugin in self.plugins if plugin.status == "ok"]
+        return [plugin.name for plugin in self.plugins if plugin.status == "ok" and plugin.file is None]
+
+    @property
+    def local(self) -> tuple[LocalFile, ...]:
+        """Local plugins that can be used, each with the hash of its code as it is now."""
+        usable = [(plugin.file, plugin.content_hash) for plugin in self.plugins if plugin.status == "ok"]
+        return tuple(replace(file, content=content) for file, content in usable if file is not None)
 
     def nested(self, info: ComponentInfo, values: Mapping[str, Any]) -> Iterator[ComponentInfo]:
         """Components that hyperparameters with these values name (an inner optimiser, say), at any depth."""
         for hyperparameter, schema in info.schema.get("properties", {}).items():
             words = set(_words(values.get(hyperparameter)))
-            for family in set(_families(schema)):
+            for family in set(_families(schema)) if words else ():
                 yield from (self.component(family, name) for name in sorted(words & set(self.names(family))))
 
     def sample_spec(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +154,7 @@ class Registry:
         key = json.dumps([name, parameters], sort_keys=True)
         if key not in self._specs:
             made = self._makers(self.component("task_distributions", name), parameters)
-            self._specs[key] = sample_spec(made, name, parameters, plugins=self._usable)
+            self._specs[key] = sample_spec(made, name, parameters, plugins=self._usable, local=self.local)
         return self._specs[key]
 
     def kind(self, name: str, parameters: Mapping[str, Any]) -> str:
@@ -228,7 +166,8 @@ class Registry:
         declared = self.component("task_distributions", name).attributes.get("kind")
         return str(declared or self.sample_spec(name, parameters)["kind"])
 
-    def _plugin_of(self, info: ComponentInfo) -> Plugin:
+    def plugin_of(self, info: ComponentInfo) -> Plugin:
+        """The plugin that offers a component."""
         return next(plugin for plugin in self.plugins if (plugin.name, plugin.distribution) == (info.plugin, info.distribution))
 
     def validate_parameters(self, family: str, name: str, parameters: Mapping[str, Any], *, partial: bool = False) -> list[Problem]:
@@ -256,29 +195,41 @@ class Registry:
         """Import the plugin and call the factory; values that spell components are created first.
 
         Raises:
-            PluginError: the plugin fails now although its probe passed.
-            ContractError: a value does not fit its annotation.
+            PluginError: the plugin fails now although its probe passed, or the component needs a module that is not installed.
+            ContractError: a value does not fit its annotation, or making the component changes what all share.
             UnknownName: nobody offers the component.
         """
-        from bench.registry.hyperparameters import coerced  # pulls in the contracts, which commands that only read do without
+        # These pull in torch, which commands that only read do without.
+        from bench.registry.global_state import undisturbed
+        from bench.registry.hyperparameters import coerced
 
         factory = self.factory(family, name)
+        info = self.component(family, name)
+        who = f"{NOUNS.get(family, family)} {name!r} of plugin {info.plugin} ({info.distribution} {info.version})"
 
         def resolve(inner: str, spelling: Any) -> Any:
             return self.create(inner, *unspelled(spelling))
 
-        return factory(**coerced(factory, parameters or {}, resolve=resolve))
+        settings = coerced(factory, parameters or {}, resolve=resolve, owner=f"{NOUNS.get(family, family)} {name!r}")
+        try:
+            with undisturbed(lambda parts: f"making {who}"):
+                return factory(**settings)
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.partition(".")[0] == info.module.partition(".")[0]:
+                raise
+            raise MissingModule(f"{who} {needs(error.name, info.distribution)}") from error
 
     def observe(self, hook: str, **arguments: Any) -> None:
         """Call an observer hook on the plugins that have it; what they raise is logged and harms nothing."""
         for plugin in self.plugins:
             if plugin.status != "ok" or hook not in plugin.observers:
                 continue
+            from bench.registry.global_state import undisturbed
             from bench.registry.loading import register
 
             try:
-                manager, _ = register(EntryPoint(plugin.name, plugin.entry_point, GROUP))
-                with traced(f"observer {hook} of plugin {plugin.name}"):
+                manager, _ = register(plugin.point)
+                with traced(f"observer {hook} of plugin {plugin.name}"), undisturbed(lambda parts: "it"):
                     getattr(manager.hook, hook)(**arguments)
             except KeyboardInterrupt:
                 raise
@@ -294,9 +245,9 @@ class Registry:
         info = self.component(family, name)
         key = (info.plugin, info.distribution)
         if key not in self._loaded:
-            plugin = self._plugin_of(info)
+            plugin = self.plugin_of(info)
             try:
-                self._loaded[key] = load_plugin(EntryPoint(plugin.name, plugin.entry_point, GROUP))[1]
+                self._loaded[key] = load_plugin(plugin.point)[1]
             except PluginError as error:
                 raise PluginError(f"plugin {plugin.origin}: {error}") from error
         try:
@@ -346,10 +297,16 @@ def _words(value: Any) -> Iterator[str]:
 
 
 def _without(plugin: Plugin, shadowing: Mapping[tuple[str, str], str]) -> Plugin:
-    if not shadowing:
-        return plugin
     components = tuple(info for info in plugin.components if (info.family, info.name) not in shadowing)
-    return Plugin(**{**vars(plugin), "components": components, "broken": {**plugin.broken, **shadowing}})
+    return replace(plugin, components=components, broken={**plugin.broken, **shadowing}) if shadowing else plugin
+
+
+UNUSABLE = ("quarantined", "unavailable")
+
+
+def _cause(plugin: Plugin) -> str:
+    """``  Quarantined: soft (bench-soft 0.1): ...``: the same line wherever something misses the plugin, so that it is told once."""
+    return f"  {plugin.status.capitalize()}: {plugin.origin}: {plugin.reason}"
 
 
 def _mentions(plugin: Plugin, name: str) -> bool:
@@ -359,12 +316,28 @@ def _mentions(plugin: Plugin, name: str) -> bool:
 
 
 # ------------------------------------------------------------------ discovery
-def discover(load: str | Iterable[str] | None = None, *, timeout: float = PROBE_TIMEOUT, refresh: bool = False) -> Registry:
+def discover_for(suite: Path, *, allow_local: bool) -> Registry:
+    """What is installed, and, where the user allows it, what the suite at ``suite`` brings along as local plugins.
+
+    Raises:
+        UsageError: as :func:`discover`.
+    """
+    return discover(local=local_files(suite) if allow_local else ())
+
+
+def discover(
+    load: str | Iterable[str] | None = None,
+    *,
+    local: Sequence[LocalFile] = (),
+    timeout: float = PROBE_TIMEOUT,
+    refresh: bool = False,
+) -> Registry:
     """Every installed plugin, probed once per version of its files.
 
     Args:
         load: entry-point or distribution names to use, all others being disabled (text: separated by commas, '' none);
             None reads ``BENCH_LOAD_PLUGINS``, and without it uses all but those that ``bench plugins disable`` has switched off.
+        local: files that are plugins, too, whatever ``load`` says.
         timeout: seconds for one probe.
         refresh: probe again whatever the cache holds.
 
@@ -376,16 +349,20 @@ def discover(load: str | Iterable[str] | None = None, *, timeout: float = PROBE_
     allowed = _allowed(chosen, points)
     off = switched_off() if chosen is None else set()
 
-    def found(point: EntryPoint) -> Plugin:
+    def found(point: EntryPoint | LocalFile) -> Plugin:
+        if isinstance(point, LocalFile):
+            twin = next(one for one in local if one.name == point.name)
+            fault = "" if twin == point else f"{twin.spelled} has the same name: rename one"
+            return local_plugin(point, fault, timeout=timeout, refresh=refresh)
         if allowed is not None and not {point.name, owner_of(point)} & allowed:
-            return _disabled(point, "not named in BENCH_LOAD_PLUGINS")
+            return disabled_plugin(point, "not named in BENCH_LOAD_PLUGINS")
         if point.name in off:
-            return _disabled(point, f"switched off; bench plugins enable {point.name}")
+            return disabled_plugin(point, f"switched off; bench plugins enable {point.name}")
         with traced(f"plugin {point.name} ({owner_of(point)}): its probe, or what is cached of it"):
-            return _plugin(point, timeout, refresh)
+            return probed_plugin(point, timeout=timeout, refresh=refresh)
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return Registry(pool.map(found, points))
+        return Registry(pool.map(found, [*points, *local]))
 
 
 def _allowed(load: str | Iterable[str] | None, points: Iterable[EntryPoint]) -> set[str] | None:
@@ -397,43 +374,3 @@ def _allowed(load: str | Iterable[str] | None, points: Iterable[EntryPoint]) -> 
         hint = did_you_mean(name, known)
         raise UsageError(f"BENCH_LOAD_PLUGINS names an unknown plugin {name!r}.{hint} Installed: {', '.join(sorted(known)) or 'none'}")
     return wanted
-
-
-def _facts(point: EntryPoint) -> dict[str, Any]:
-    """What is known of a plugin without looking at its files."""
-    return {
-        "name": point.name,
-        "distribution": owner_of(point),
-        "version": point.dist.version if point.dist else "",
-        "entry_point": point.value,
-        "editable": _editable(point),
-    }
-
-
-def _disabled(point: EntryPoint, reason: str) -> Plugin:
-    return Plugin(**_facts(point), status="disabled", reason=reason, content_hash="")
-
-
-def _plugin(point: EntryPoint, timeout: float, refresh: bool) -> Plugin:
-    facts = _facts(point)
-    roots = roots_of(point.dist, point.module) if point.dist else {}
-    content = content_hash(roots)
-    record = record_of(point, content, timeout=timeout, refresh=refresh)
-    owner = {"plugin": facts["name"], "distribution": facts["distribution"], "version": facts["version"]}
-    try:
-        components = tuple(ComponentInfo(**owner, **component) for component in record["components"])
-        broken = {(one["family"], one["name"]): str(one["reason"]) for one in record["broken"]}
-        status, reason, observers = record["status"], record["reason"], tuple(record["observers"])
-    except (KeyError, TypeError) as error:
-        components, broken, observers = (), {}, ()
-        status, reason = "quarantined", f"its probe wrote a record that cannot be read ({error})"
-    return Plugin(
-        **facts, status=status, reason=reason, content_hash=content, components=components, broken=broken, observers=observers, roots=roots
-    )
-
-
-def _editable(point: EntryPoint) -> bool:
-    if point.dist is None:
-        return False
-    url = point.dist.read_text("direct_url.json")
-    return bool(json.loads(url).get("dir_info", {}).get("editable")) if url else point.dist.read_text("RECORD") is None

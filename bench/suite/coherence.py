@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import did_you_mean
 from bench.suite.components import Component, Reader
 from bench.suite.document import Place
+from bench.suite.model import LISTS, SETS, Suite
 
 if TYPE_CHECKING:
-    from bench.suite.model import Suite
+    from bench.registry.registry import Registry
 
 
 def check(suite: Suite, reader: Reader) -> None:
     """Complain to ``reader`` about names that mean nothing in this suite and values that contradict each other."""
     effective = {component.label: suite.for_distribution(component.label) for component in suite.task_distributions}
     everywhere = tuple(effective.values())
-    _primary(suite, effective, reader)
+    check_primary(suite, reader)
     for label, one in effective.items():
         overrides = suite.per_task_distribution.get(label)
         where: Place = ("per_task_distribution", label) if overrides and "budget" in overrides.model_fields_set else ()
@@ -45,9 +46,69 @@ def check(suite: Suite, reader: Reader) -> None:
             for number, word in enumerate(words):
                 place = ("exclude", position, family, number)
                 _known(word, _all(everywhere, family), place, family.replace("_", " ").removesuffix("s"), reader)
+    for label, one in effective.items():
+        _players(one, label, reader)
 
 
-def _primary(suite: Suite, effective: dict[str, Suite], reader: Reader) -> None:
+def ignored(suite: Suite, registry: Registry) -> list[str]:
+    """One sentence for each hyperparameter that the suite gives and that changes nothing beside another one's value.
+
+    Components say so in the class attribute ``ignored_when``: ``{"unroll_lr": {"unroll": 0}}``.
+    """
+    families = (*LISTS, *SETS)
+    sentences = []
+    for component in (one for family in families for one in _all((suite, *map(suite.for_distribution, _labels(suite))), family)):
+        info = registry.component(component.family, component.name)
+        settings = {**info.defaults, **component.parameters}
+        for name, others in info.attributes.get("ignored_when", {}).items():
+            met = {other: value for other, value in others.items() if settings.get(other) == value}
+            if name in component.parameters and len(met) == len(others):
+                told = ", ".join(f"{other}: {value}" for other, value in met.items())
+                sentences.append(f"{component.family}: {name} of {component.label!r} changes nothing with {told}")
+    return list(dict.fromkeys(sentences))
+
+
+def _labels(suite: Suite) -> list[str]:
+    return [component.label for component in suite.task_distributions]
+
+
+def _players(suite: Suite, label: str, reader: Reader) -> None:
+    """Refuse players that no installed game has, where hyperparameters ``players`` and ``adapts`` name them without wildcards.
+
+    Those that only the suite's games lack make cells that are skipped.
+    """
+    registry = reader.registry
+    known = {player for game in registry.names("games") for player in registry.component("games", game).attributes.get("roles", {})}
+    own = dict.fromkeys(player for game in suite.games for player in registry.component("games", game.name).attributes.get("roles", {}))
+    for family in ("regularisers", "meta_learners"):
+        for component in _all((suite,), family):
+            named = [(name, word) for name in ("players", "adapts") for word in _texts(component.parameters.get(name))]
+            for name, word in named:
+                player, dot, _ = word.partition(".")
+                if player in known or any(sign in player for sign in "*?[") or (name == "adapts" and not dot):
+                    continue
+                told = f"{component.label}: {name}: no game has a player {player!r}.{did_you_mean(player, known)}"
+                reader.complain((family,), f"{told}\n  Players on {label}: {', '.join(own)}")
+
+
+def _texts(value: Any) -> list[str]:
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+
+
+def check_primary(suite: Suite, reader: Reader, *, wrong: Collection[str] = ()) -> None:
+    """Complain about the primary comparison, as far as what it refers to is read: the keys in ``wrong`` are not."""
+    if "per_task_distribution" in wrong or "task_distributions" in wrong:
+        return
+    effective = {label: suite.for_distribution(label) for label in _labels(suite)}
+    if "metrics" not in wrong:
+        _primary_metric(suite, effective, reader)
+    if "protocol" not in wrong:
+        _primary_step(suite, effective, reader)
+    if not {"games", "networks", "gan_losses", "meta_learners", "regularisers", "augmentations", "controls"} & set(wrong):
+        _primary_arms(suite, effective, reader)
+
+
+def _primary_metric(suite: Suite, effective: Mapping[str, Suite], reader: Reader) -> None:
     primary = suite.primary
     metrics = _all(tuple(effective.values()), "metrics")
     outputs = dict.fromkeys(
@@ -58,6 +119,10 @@ def _primary(suite: Suite, effective: dict[str, Suite], reader: Reader) -> None:
         reader.complain(
             ("primary", "metric"), f"{primary.metric!r} is no output of the listed metrics.{hint}\n  Outputs: {', '.join(outputs)}"
         )
+
+
+def _primary_step(suite: Suite, effective: Mapping[str, Suite], reader: Reader) -> None:
+    primary = suite.primary
     for label, one in effective.items():
         steps = one.protocol.adaptation_steps.test
         if primary.adaptation_step not in steps:
@@ -66,6 +131,10 @@ def _primary(suite: Suite, effective: dict[str, Suite], reader: Reader) -> None:
                 ("primary", "adaptation_step"),
                 f"must be one of protocol.adaptation_steps.test on {label!r}: {listed} (value {primary.adaptation_step})",
             )
+
+
+def _primary_arms(suite: Suite, effective: Mapping[str, Suite], reader: Reader) -> None:
+    primary = suite.primary
     arms = suite.arms()
     learners = {component.label for component in _all(tuple(effective.values()), "meta_learners")}
     for position, word in enumerate(primary.compare):

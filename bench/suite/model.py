@@ -248,6 +248,7 @@ class Suite(_Plain):
 
     Attributes:
         requires: distributions of plugins that must be installed and usable.
+        plugins: Python files, from the suite's folder, that are plugins of this suite alone.
         feature_extractor: None chooses by the kind of samples.
         test_on: task distributions whose meta-test tasks are measured instead of those that an arm is meta-trained on; empty for its own.
         controls: {control: labels of meta-learners that get extra cells under it}.
@@ -263,6 +264,7 @@ class Suite(_Plain):
     description: str = ""
     tuning_record: str = ""
     requires: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
     seed: Count = 0
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 1
     primary: Primary
@@ -342,8 +344,13 @@ class Suite(_Plain):
         """
         try:
             return cls.model_validate_json(json.dumps(data))
-        except (ValidationError, TypeError) as error:
-            raise SuiteError(f"not a resolved suite: {error}") from error
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'suite'}: {one['msg'][:200]}" for one in found[:3])
+            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+            raise SuiteError(f"not a resolved suite: {told}{more}") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SuiteError(f"not a resolved suite: {str(error)[:200] or type(error).__name__}") from error
 
 
 @dataclass(frozen=True)

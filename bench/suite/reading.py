@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import PluginError, SuiteError, did_you_mean
-from bench.suite.coherence import check
+from bench.suite.coherence import check, check_primary
 from bench.suite.components import Component, Reader
 from bench.suite.constraints import show
 from bench.suite.document import Document, Place, parse, spell
@@ -17,6 +17,9 @@ from bench.suite.model import CONTROLS, LISTS, SETS, Budget, Exclusion, Override
 
 if TYPE_CHECKING:
     from bench.registry.registry import Registry
+
+
+LONGEST_MESSAGE = 1000  # characters
 
 
 def read_suite(text: str, registry: Registry, *, source: str) -> Suite:
@@ -37,8 +40,10 @@ def read_suite(text: str, registry: Registry, *, source: str) -> Suite:
         lines: list[str] = []
         for line, place, message in placed:
             head, *notes = message.splitlines()
+            # A key may be a megabyte of anything; a line of a message is not.
+            told = " ".join(f"{f'{place}: ' if place else ''}{head}".splitlines())[:LONGEST_MESSAGE]
             # One cause, such as a broken plugin, is told once however many components miss it.
-            lines += [f"{source}:{line}: {f'{place}: ' if place else ''}{head}", *(note for note in notes if note not in lines)]
+            lines += [f"{source}:{line}: {told}", *(note for note in notes if note not in lines)]
         kind = PluginError if all(problem.unavailable for problem in problems) else SuiteError
         raise kind("\n".join(lines))
     return suite
@@ -53,11 +58,14 @@ class _Reading:
 
     def suite(self) -> Suite | None:
         data = self.document.data
+        parts: dict[str, Any] = {"plugins": self._local(data.get("plugins", []))}
+        if self.reader.problems:
+            return None  # whatever else is wrong may be so for want of them
         self._unknown(data, tuple(Suite.model_fields), ())
         for name in Suite.model_fields:
             if name in data and data[name] is None:
                 self.reader.complain((name,), "has no value; give one, or leave the key out")
-        parts: dict[str, Any] = {
+        parts |= {
             name: data[name]
             for name in ("question", "name", "description", "tuning_record", "seed", "replicates", "design")
             if name in data
@@ -76,9 +84,37 @@ class _Reading:
         suite = self._build(Suite, parts, ())
         if isinstance(suite, Suite) and not self.reader.problems and not self.document.problems:
             check(suite, self.reader)
+        elif parts.get("primary") is not None:
+            self._primary_of(parts)
         return suite if isinstance(suite, Suite) else None
 
+    def _primary_of(self, parts: Mapping[str, Any]) -> None:
+        """Mistakes of the primary comparison of a suite in which something else is wrong, too."""
+        read = {name: value for name, value in parts.items() if value is not None}
+        wrong = {problem.place[0] for problem in (*self.document.problems, *self.reader.problems) if problem.place}
+        missing = {name: () for name, part in Suite.model_fields.items() if part.is_required() and name not in read}
+        check_primary(Suite.model_construct(**{**missing, **read}), self.reader, wrong={str(name) for name in (*wrong, *missing)})
+
     # -------------------------------------------------------------- parts
+    def _local(self, given: Any) -> tuple[str, ...]:
+        """Local plugins, each of which the user must allow and must be usable."""
+        if given is None or given == []:
+            return ()
+        if not isinstance(given, list) or not all(isinstance(name, str) and name for name in given):
+            self.reader.complain(("plugins",), f"must be a list of Python files, such as [./my_loss.py] (value {show(given)})")
+            return ()
+        known = {plugin.file.spelled: plugin for plugin in self.reader.registry.plugins if plugin.file}
+        for position, name in enumerate(given):
+            if name not in known:
+                self.reader.complain(
+                    ("plugins", position), f"{name!r} is code that comes with the suite: read it, then allow it with --allow-local-plugins"
+                )
+            elif known[name].status != "ok":
+                plugin = known[name]
+                reason = f"local plugin {name!r} is {plugin.status}: {plugin.reason}"
+                self.reader.complain(("plugins", position), reason, unavailable=bool(plugin.content_hash))
+        return tuple(given)
+
     def _required(self, given: Any) -> tuple[str, ...]:
         """Distributions of plugins, each of which must be there and usable."""
         if not isinstance(given, list) or not all(isinstance(name, str) and name for name in given):
@@ -94,7 +130,7 @@ class _Reading:
                 self.reader.complain(("requires", position), f"plugin {name!r} is not installed.{hint} Install it: pip install {name}")
             elif plugin.status != "ok":
                 reason = f"plugin {name!r} is {plugin.status}: {plugin.reason}"
-                self.reader.complain(("requires", position), reason, unavailable=plugin.status == "quarantined")
+                self.reader.complain(("requires", position), reason, unavailable=plugin.status != "disabled")
         return tuple(given)
 
     def _families(self, data: Mapping[str, Any], place: Place) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
             for name in ("question", "name", "description", "tuning_record", "seed", "replicates", "design")
         },
         "requires": {"type": "array", "items": {"type": "string", "minLength": 1}},
+        "plugins": {"type": "array", "items": {"type": "string", "pattern": r"\.py$"}},
         "primary": _section(Primary, definitions),
         "budget": {**_section(Budget, definitions), "oneOf": [{"required": ["gradient_evaluations"]}, {"required": ["outer_steps"]}]},
         "protocol": _section(Protocol, definitions),
