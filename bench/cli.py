@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb: Callable[[argparse.Namespace], int] = options.verb
         return int(verb(options))
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {error}", *getattr(error, "__notes__", ()), sep="\n  ", file=sys.stderr)
         return int(error.exit_code)
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
@@ -126,25 +127,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     validate.add_argument("suite", type=Path)
     validate.add_argument("--json", action="store_true", help="print the resolved suite as JSON")
+    _allows(validate)
 
     schema = _verb(verbs, "schema", _schema, "JSON Schema of suites, for editors", "bench schema > suite.schema.json")
+    schema.add_argument("suite", type=Path, nargs="?", help="with the local plugins of this suite")
     schema.add_argument("--json", action="store_true", help="no change: a schema is JSON")
+    _allows(schema)
 
     report = _verb(
         verbs,
         "report",
         _report,
-        "write tables, figures and the page of a results folder",
+        "write tables, figures and the page of a results folder, or of several as one",
         "bench report results/fewshot\nbench report results/fewshot --x flops --open\nbench report results/fewshot --format md,latex\n"
-        "bench report results/fewshot --watch",
+        "bench report results/fewshot --watch\nbench report monday/fewshot tuesday/fewshot -o results/both",
     )
-    report.add_argument("results", type=Path)
+    report.add_argument("results", type=Path, nargs="+", help="results folder; several of one protocol are reported as one")
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="folder to write (default: the results folder; needed where there are several)"
+    )
     report.add_argument(
         "--format",
         dest="formats",
         type=_words,
         metavar="LIST",
-        help="html,md,latex,csv: the page and its text, tables as Markdown, LaTeX, CSV (default: all); figures come with each",
+        help="html,md,latex,csv,pdf,gif: the page and its text, tables as Markdown, LaTeX, CSV, figures as PDF, samples through "
+        "adaptation as GIF (default: all, a run leaves the first four); figures as PNG and SVG come with each",
     )
     report.add_argument(
         "--x",
@@ -180,9 +188,9 @@ def _parser() -> argparse.ArgumentParser:
         "show",
         _show,
         "the answer, the table and small curves, in the terminal",
-        "bench show results/fewshot",
+        "bench show results/fewshot\nbench show monday/fewshot tuesday/fewshot",
     )
-    show.add_argument("results", type=Path)
+    show.add_argument("results", type=Path, nargs="+", help="results folder; several of one protocol are shown as one")
 
     progress = _verb(
         verbs,
@@ -209,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     reasons.add_argument("--suite", type=Path, help="the suite as it is now (default: the one that the folder was made from)")
     reasons.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where it would run (default: cpu)")
     reasons.add_argument("--json", action="store_true", help="print JSON")
+    _allows(reasons)
 
     cleaning = _verb(
         verbs,
@@ -271,7 +280,9 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", "--out", type=Path, default=Path("adapted"), metavar="DIR", help="folder to write (default: adapted)"
     )
     adapt.add_argument("--force", action="store_true", help="write into a folder that holds other things")
+    adapt.add_argument("--suite", type=Path, help="the suite that was run, where the trial is made of its local plugins")
     adapt.add_argument("--json", action="store_true", help="print what was done as JSON")
+    _allows(adapt)
 
     plugins = verbs.add_parser("plugins", help="what is installed", description="What is installed, and what is broken and why.")
     kinds = plugins.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
@@ -291,7 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("name", help="of the component; the distribution is called bench-NAME")
     new.add_argument(
-        "--kind", required=True, help="what it is: meta-learner, gan-loss, task-distribution, network, regulariser, metric, ..."
+        "--kind", required=True, help="what it is: meta-learner, gan-loss, task-distribution, network, metric, reporter, observer, ..."
     )
     new.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="folder in which bench-NAME is made (default: here)")
     for word, what in (("disable", "switch a plugin off for all later commands"), ("enable", "switch a plugin on again")):
@@ -345,6 +356,12 @@ def _verb(verbs: Any, name: str, call: Callable[[argparse.Namespace], int], summ
     return parser
 
 
+def _allows(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-local-plugins", dest="allow_local", action="store_true", help="run the code of the Python files that the suite names"
+    )
+
+
 def _selects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", type=Path)
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="results folder (default: results/<suite name>)")
@@ -356,6 +373,7 @@ def _selects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require-plugins", type=Path, metavar="FILE", help="refuse plugins other than those that bench plugins lock has pinned in FILE"
     )
+    _allows(parser)
 
 
 def _runs(parser: argparse.ArgumentParser) -> None:
@@ -365,17 +383,35 @@ def _runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_seconds, metavar="SECONDS", help="kill a cell that runs longer, hung native code included (not with inline)"
     )
+    parser.add_argument(
+        "--gpus-per-trial",
+        type=_share,
+        metavar="X",
+        help="cards of a trial: a share of one, or a number (default: trials share cards by the memory that a probe measures)",
+    )
+    parser.add_argument("--join", action="store_true", help="work beside a run that is going on in the same folder: no cell runs twice")
     parser.add_argument("--max-failures", type=_positive, metavar="N", help="stop after so many failed cells (default: run them all)")
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = _float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
     return value
+
+
+def _share(text: str) -> float:
+    value = _float(text)
+    if not (0.01 <= value < 1 or (value.is_integer() and 1 <= value <= 64)):
+        raise argparse.ArgumentTypeError(f"must be a share of a card from 0.01 to 1, or a whole number of cards, got {text!r}")
+    return value
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -399,7 +435,21 @@ def _count(text: str, least: int = 0) -> int:
 def _options(options: argparse.Namespace) -> Any:
     from bench.driver.run import RunOptions
 
-    names = ("output", "jobs", "executor", "address", "device", "quick", "select", "debug", "timeout", "max_failures")
+    names = (
+        "output",
+        "jobs",
+        "executor",
+        "address",
+        "device",
+        "quick",
+        "select",
+        "debug",
+        "timeout",
+        "gpus_per_trial",
+        "max_failures",
+        "join",
+        "allow_local",
+    )
     given: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
     if hasattr(options, "again"):
         given["again"] = tuple(options.again or ("failed", "oom", "timeout"))
@@ -409,9 +459,9 @@ def _options(options: argparse.Namespace) -> Any:
 def _check_pins(options: argparse.Namespace) -> None:
     if options.require_plugins:
         from bench.registry.lock import require
-        from bench.registry.registry import discover
+        from bench.registry.registry import discover_for
 
-        require(options.require_plugins, discover())
+        require(options.require_plugins, discover_for(options.suite, allow_local=options.allow_local))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -422,7 +472,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from bench.driver.run import plan_text, prepare
+    from bench.driver.plan_text import plan_text
+    from bench.driver.run import prepare
 
     _check_pins(options)
     planned = prepare(options.suite, _options(options))
@@ -431,12 +482,14 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from bench.grid.cells import expand, refuse_nothing, unmeasured
+    from bench.grid.cells import expand, refuse_nothing
     from bench.grid.equality import unequal_arms
-    from bench.registry.registry import discover
+    from bench.grid.fitting import unmeasured
+    from bench.registry.registry import discover_for
+    from bench.suite.coherence import ignored
     from bench.suite.model import load_suite
 
-    registry = discover()
+    registry = discover_for(options.suite, allow_local=options.allow_local)
     suite = load_suite(options.suite, registry)
     if options.json:
         print(json.dumps(suite.to_dict(), indent=1))
@@ -451,6 +504,8 @@ def _validate(options: argparse.Namespace) -> int:
         print(f"{options.suite}: valid; {len(trials)} cells" + (f", {skipped} of them skipped (bench plan says why)" if skipped else ""))
         for sentence in unmeasured(suite, trials, registry):
             print(f"  {sentence}")
+    for sentence in ignored(suite, registry):
+        print(f"  ignored: {sentence}")
     with suppress(DataError):
         for flag in unequal_arms(suite, registry):
             print(f"  not equal: {flag}")
@@ -458,10 +513,11 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from bench.registry.registry import discover
+    from bench.registry.registry import discover, discover_for
     from bench.suite.schema import json_schema
 
-    print(json.dumps(json_schema(discover()), indent=1))
+    registry = discover_for(options.suite, allow_local=options.allow_local) if options.suite else discover()
+    print(json.dumps(json_schema(registry), indent=1))
     return ExitCode.OK
 
 
@@ -473,22 +529,42 @@ def _report(options: argparse.Namespace) -> int:
 
     if options.open and "html" not in (options.formats or ("html",)):
         raise UsageError(f"--open shows the page, which --format {','.join(options.formats)} leaves out; add html")
+    output = options.output or options.results[0]
     while True:
-        left = unfinished(options.results) if options.watch else 0
-        paths = report(options.results, formats=options.formats, x=options.x)
+        left = sum(map(unfinished, options.results)) if options.watch else 0
+        with _stdout_kept(options.json):
+            paths = report(options.results, output=options.output, formats=options.formats, x=options.x)
         if options.json:
             print(json.dumps([str(path) for path in paths]), flush=True)
         else:
-            print(*(path for path in paths if path.parent == options.results), sep="\n")
-            folder = options.results / "report"
+            print(*(path for path in paths if path.parent == output), sep="\n")
+            folder = output / "report"
             print(f"{sum(path.parent == folder for path in paths)} tables and figures in {folder}", flush=True)
-        if options.open and not opened(options.results / "report.html"):
-            print(f"bench: no browser here; open {(options.results / 'report.html').resolve()}", file=sys.stderr)
+        if options.open and not opened(output / "report.html"):
+            print(f"bench: no browser here; open {(output / 'report.html').resolve()}", file=sys.stderr)
         options.open = False
         if not left:
             return ExitCode.OK
         print(f"bench: {left} cells to come; Ctrl-C leaves", file=sys.stderr, flush=True)
         time.sleep(REPORT_SECONDS)
+
+
+@contextmanager
+def _stdout_kept(kept: bool) -> Iterator[None]:
+    """Keep stdout for the answer of ``--json``: what plugins print in the body, in C even, goes to stderr."""
+    if not kept:
+        yield
+        return
+    sys.stdout.flush()
+    own = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(own, 1)
+        os.close(own)
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -535,7 +611,14 @@ def _why(options: argparse.Namespace) -> int:
 
     from bench.driver.why import why, why_text
 
-    found = why(options.results, options.cell, select=options.select, suite=options.suite, device=options.device)
+    found = why(
+        options.results,
+        options.cell,
+        select=options.select,
+        suite=options.suite,
+        device=options.device,
+        allow_local=options.allow_local,
+    )
     print(json.dumps([asdict(one) for one in found], indent=1) if options.json else why_text(found))
     return ExitCode.OK
 
@@ -567,14 +650,15 @@ def _compare(options: argparse.Namespace) -> int:
 def _adapt(options: argparse.Namespace) -> int:
     from bench.driver.adapting import AdaptOptions, adapt
 
-    names = ("trial", "select", "shots", "steps", "samples", "seed", "fit", "invert", "scale", "output", "force")
-    record = adapt(
-        options.results,
-        options.images,
-        AdaptOptions(**{name: getattr(options, name) for name in names}),
-        say=(lambda text: None) if options.json else print,
-        note=lambda text: print(f"bench: {text}", file=sys.stderr),
-    )
+    names = ("trial", "select", "shots", "steps", "samples", "seed", "fit", "invert", "scale", "output", "force", "suite", "allow_local")
+    with _stdout_kept(options.json):
+        record = adapt(
+            options.results,
+            options.images,
+            AdaptOptions(**{name: getattr(options, name) for name in names}),
+            say=(lambda text: None) if options.json else print,
+            note=lambda text: print(f"bench: {text}", file=sys.stderr),
+        )
     if options.json:
         print(json.dumps(record, indent=1))
     return ExitCode.OK

@@ -380,8 +380,9 @@ class Augmentation(Protocol):
 class Parts:
     """What the harness hands to a game: modules by player, and the components that the suite names.
 
-    ``critic(module, weights)`` is what penalties get: logits, and their gradient with respect to the input. ``spec`` says what the
-    samples look like.
+    ``critic(module, weights)`` is a network at its weights: called, it runs, for all tasks at once where the engine can
+    (``torch.func.functional_call`` gives the same numbers, slower); penalties get its logits and their gradient with respect to the
+    input. ``spec`` says what the samples look like.
     """
 
     modules: Mapping[str, nn.Module]
@@ -473,7 +474,8 @@ class MetaLearner(Protocol):
     tasks, which are all that a suite's ``test:`` may replace. Instance attribute ``inner_state`` "carried" makes the engine start
     each task from the mean over tasks of the inner states that the last outer step ended with. Instance attributes ``outer_lr``,
     ``outer_optimiser`` and ``outer_schedule`` ("constant", "linear", "late-linear", "cosine")
-    configure ``outer.descend``. What contract tests should not expect of a learner, ``exact_gradient`` and ``crosses_players`` tell
+    configure ``outer.descend``. A trial goes on with a larger budget from where it ended only if its schedule is constant and nobody has
+    read ``outer.progress``. What contract tests should not expect of a learner, ``exact_gradient`` and ``crosses_players`` tell
     them, see :class:`bench.testing.MetaLearnerContract`.
 
     A bound that no learner can be held to adapts to what it is judged by: with class attribute ``privileged`` True, the support of a
@@ -564,12 +566,15 @@ class Output:
         ideal: best value, NaN where there is no such number.
         label: what it is, with its unit.
         about: what it judges: the samples that a game has led to, or the health of the game itself, which reports show apart.
+        range: least and greatest value that it can have, such as (0, 1) of a share, where reports end its intervals; None where values
+            have no two ends.
     """
 
     better: Literal["lower", "higher", "closer"]
     ideal: float
     label: str
     about: Literal["samples", "game"] = "samples"
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

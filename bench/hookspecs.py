@@ -6,7 +6,7 @@ ranges, which the suite checks before anything runs. What a factory returns is d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pluggy
@@ -91,16 +91,34 @@ def bench_reporters() -> Mapping[str, Factory]:
     """Extra sections of a report: ``factory()(frame) -> str`` of Markdown: headings, paragraphs, lists, tables, code; HTML is text."""
 
 
+# What observers are told. Errors are logged and never harm a trial; an observer may ask for fewer arguments than there are.
 @hookspec
 def bench_trial_started(trial: Mapping[str, Any]) -> None:
-    """Observer: a trial starts in a worker. Errors are logged and never harm the trial."""
+    """Observer: a trial starts. Called in the worker.
+
+    Args:
+        trial: the cell as JSON: ``trial_id``, ``suite``, ``arm``, ``replicate``, ``control``, ``budget``, ``protocol`` and a component per
+            family, ``{"name", "label", "parameters", ...}``.
+    """
 
 
 @hookspec
-def bench_trial_finished(trial: Mapping[str, Any], row: Mapping[str, Any]) -> None:
-    """Observer: a trial has its final ledger row. Called in the driver."""
+def bench_trial_finished(trial: Mapping[str, Any], row: Mapping[str, Any], measurements: Mapping[str, Sequence[Any]]) -> None:
+    """Observer: the ledger has the final row of a trial. Called in the driver.
+
+    Args:
+        trial: the cell, as for :func:`bench_trial_started`.
+        row: ``status`` and ``reason``; ``seconds``, ``gradient_evaluations`` and other costs where the trial ended by itself.
+        measurements: ``{column: values}``, equally long, the columns of a segment: ``split``, ``task_id``, ``outer_step``,
+            ``adaptation_step``, ``metric``, ``value``, ...; ``{}`` where the trial failed.
+    """
 
 
 @hookspec
 def bench_suite_finished(results: str, rows: int) -> None:
-    """Observer: every planned cell of a suite has a row."""
+    """Observer: every planned cell of a suite has a row. Called in the driver.
+
+    Args:
+        results: folder of the results.
+        rows: number of cells.
+    """

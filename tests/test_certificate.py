@@ -38,7 +38,7 @@ class Ends(Good):
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     write_distribution(folder, "bench-mixed", {"bench_mixed.py": MIXED}, entry="mixed")
-    write_distribution(folder, "bench-lost", {"bench_lost.py": "import nothing_of_that_name"}, entry="lost")
+    write_distribution(folder, "bench-lost", {"bench_lost.py": "1 / 0"}, entry="lost")
     with installed(folder, probing.cache_folder()):
         yield folder
 
@@ -98,7 +98,7 @@ def test_a_quarantined_plugin_gets_no_certificate(site, tmp_path, capsys):
     assert main(["plugins", "check", "lost", "--output", str(place)]) == 1
     written = json.loads(place.read_text())
     assert not written["passed"]
-    assert "No module named 'nothing_of_that_name'" in checks(written, "lost")["loading"][1]
+    assert "ZeroDivisionError" in checks(written, "lost")["loading"][1]
     assert "FAILED" in capsys.readouterr().out
 
 
@@ -111,8 +111,23 @@ def test_what_is_not_there_or_disabled_is_no_plugin(site):
         certify("mixed", disabled)
 
 
-def test_every_family_has_a_contract_but_reporters():
-    assert set(CONTRACTS) == set(FAMILIES) - {"reporters"}
+def test_a_distribution_stands_for_all_its_plugins_and_observers_are_named(site):
+    (mixed,) = (one for one in discover().plugins if one.name == "mixed")
+    ears, eyes = (
+        replace(mixed, name=name, components=(), observers=(hook,))
+        for name, hook in (("ears", "bench_trial_started"), ("eyes", "bench_suite_finished"))
+    )
+    both = certify("bench-mixed", Registry([ears, eyes]))
+    assert (both["plugin"], both["passed"]) == ("ears, eyes", True)
+    assert [(one["family"], one["name"]) for one in both["components"]] == [
+        ("observers", "bench_trial_started"),
+        ("observers", "bench_suite_finished"),
+    ]
+    assert certify("eyes", Registry([ears, eyes]))["plugin"] == "eyes"
+
+
+def test_every_family_has_a_contract():
+    assert set(CONTRACTS) == set(FAMILIES)
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,8 @@ def test_the_command_is_installed():
         (["run"], "the following arguments are required: suite"),
         (["run", "x.yaml", "--jobs", "0"], "must be a whole number of at least 1, got '0'"),
         (["run", "x.yaml", "--jobs", "many"], "must be a whole number of at least 1, got 'many'"),
+        (["run", "x.yaml", "--gpus-per-trial", "1.5"], "must be a share of a card from 0.01 to 1, or a whole number of cards, got '1.5'"),
+        (["run", "x.yaml", "--gpus-per-trial", "0"], "or a whole number of cards, got '0'"),
         (["run", "x.yaml", "--executor", "slurm"], "invalid choice: 'slurm'"),
         (["plan", "x.yaml", "--device", "tpu"], "invalid choice: 'tpu'"),
         (["plugins"], "the following arguments are required: VERB"),
@@ -493,7 +495,7 @@ def test_an_observer_is_told_of_the_end(say, suite, monkeypatch):
     told = []
     monkeypatch.setattr("bench.registry.registry.Registry.observe", lambda self, hook, **facts: told.append((hook, sorted(facts))))
     run(say, suite())
-    started, finished = (("bench_trial_started", ["trial"]), ("bench_trial_finished", ["row", "trial"]))
+    started, finished = (("bench_trial_started", ["trial"]), ("bench_trial_finished", ["measurements", "row", "trial"]))
     assert sorted(told[:-1]) == sorted([started, finished] * 2)
     assert told[-1] == ("bench_suite_finished", ["results", "rows"])
 

@@ -1,38 +1,18 @@
-"""The grid: which cells there are, what their identity depends on and what not, and which work they share."""
+"""The grid: which cells there are, what is skipped and why, and which work they share. Of their identity: test_identity.py."""
 
 import itertools
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-import yaml
+from grid_fixture import SUITE, ids, one, suite_of
 
 from bench.errors import NothingSelectedError, SuiteError, UsageError
-from bench.grid import cells as grid
 from bench.grid.cells import Trial, expand
 from bench.grid.selection import select
 from bench.registry.registry import Registry, discover
-from bench.suite.components import Component
-from bench.suite.model import Budget, Protocol, load_suite
+from bench.suite.model import Budget
 
-SUITE = {
-    "question": "Which?",
-    "name": "base",
-    "seed": 1,
-    "replicates": 2,
-    "primary": {"metric": "energy", "adaptation_step": 2, "compare": ["reptile", "finetune"]},
-    "budget": {"gradient_evaluations": 500, "warm_start": {"finetune": 100}},
-    "protocol": {"shots": 6, "query": 6, "adaptation_steps": {"train": 2, "test": [0, 2]}},
-    "games": ["gan"],
-    "task_distributions": ["gaussian-rings"],
-    "networks": ["mlp"],
-    "gan_losses": ["non-saturating", "wasserstein"],
-    "meta_learners": ["scratch", "finetune", "reptile", {"maml": {"order": {"sweep": [1, 2]}}}],
-    "regularisers": [[], ["gradient-penalty"], ["outer-clip"]],
-    "controls": {"shuffled-tasks": ["reptile"]},
-    "metrics": ["energy", "modes"],
-}
 REGRESSION = {
     "task_distributions": ["sinusoids"],
     "games": ["regression"],
@@ -51,34 +31,14 @@ def registry(monkeypatch):
 
 @pytest.fixture
 def load(registry, tmp_path):
-    """Suite from changes to the one above, or from text."""
-
-    def loading(changes=None, text=""):
-        path = tmp_path / "suite.yaml"
-        path.write_text(text or yaml.safe_dump({**SUITE, **(changes or {})}, sort_keys=False))
-        return load_suite(path, registry)
-
-    return loading
+    """Suite from changes to the one of the fixture."""
+    return lambda changes=None: suite_of(tmp_path, registry, changes)
 
 
 @pytest.fixture
 def cells(load, registry):
     """Cells of the suite with some keys changed."""
     return lambda **changes: expand(load(changes), registry)
-
-
-def one(trials, arm="reptile", loss="wasserstein", replicate=0):
-    (found,) = [t for t in trials if (t.arm, t.gan_loss.label if t.gan_loss else "", t.replicate) == (arm, loss, replicate)]
-    return found
-
-
-def ids(trials):
-    return {trial.trial_id for trial in trials}
-
-
-def changed(suite, registry, **update):
-    """Identity of the same cell of a suite that was changed after it was read; the warm start stays out of the way."""
-    return one(expand(suite.model_copy(update=update), registry)).trial_id
 
 
 # ------------------------------------------------------------------ cells
@@ -275,201 +235,6 @@ def test_an_exclusion_gives_its_reason_and_needs_all_its_families(cells):
 def test_an_excluded_cell_keeps_its_identity(cells):
     rule = {"meta_learners": "maml", "reason": "too dear"}
     assert ids(cells(exclude=[rule])) == ids(cells())
-
-
-# ------------------------------------------------------------------ what an identity depends on
-def components(registry):
-    """Every hyperparameter of every component that can be part of a cell of the suite, with a value that it does not have."""
-    families = {
-        "games": "games", "networks": "networks", "gan_losses": "gan_losses", "meta_learners": "meta_learners", "metrics": "metrics",
-        "task_distributions": "task_distributions", "regularisers": "regularisers", "feature_extractors": "feature_extractor",
-    }  # fmt: skip
-    for family, key in families.items():
-        for name in registry.names(family):
-            info = registry.component(family, name)
-            if info.attributes.get("needs_labels") or info.attributes.get("needs_predictions"):
-                continue  # the suite's tasks have no labels, and its game predicts nothing
-            if family == "task_distributions" and "kind" not in info.attributes:
-                continue  # it wraps another one, and an instance would be asked for its kind
-            for hyperparameter in info.schema["properties"]:
-                if hyperparameter not in info.attributes.get("locations", ()):
-                    yield family, key, name, hyperparameter
-
-
-def test_every_hyperparameter_of_every_component_is_part_of_the_identity(load, registry):
-    suite, tried = load(), 0
-    for family, key, name, hyperparameter in components(registry):
-        value = ["generator"] if hyperparameter == "players" else 0.123  # planning reads that one
-        plain, set_ = (Component(family, name, values, {}, "x") for values in ({}, {hyperparameter: value}))
-        spelled = {"regularisers": lambda c: ((c,),), "feature_extractor": lambda c: c}.get(key, lambda c: (c,))
-        found = [
-            {t.trial_id for t in expand(suite.model_copy(update={key: spelled(component), "controls": {}}), registry)}
-            for component in (plain, set_)
-        ]
-        assert found[0].isdisjoint(found[1]), (name, hyperparameter)
-        tried += 1
-    assert tried > 40
-
-
-def test_test_time_hyperparameters_are_part_of_the_identity(cells):
-    plain, tested = (one(cells(meta_learners=["finetune", {"reptile": {"test": test}}])).trial_id for test in ({}, {"inner_lr": 0.1}))
-    assert plain != tested
-
-
-def leaves(settings, place=()):
-    for name, value in settings.items():
-        yield from leaves(value, (*place, name)) if isinstance(value, dict) else [((*place, name), value)]
-
-
-@pytest.mark.parametrize(("place", "value"), list(leaves(Protocol().to_dict())), ids=str)
-def test_every_field_of_the_protocol_is_part_of_the_identity(load, registry, place, value):
-    suite = load()
-    settings = suite.protocol.to_dict()
-    inside = settings
-    for name in place[:-1]:
-        inside = inside[name]
-    inside[place[-1]] = [*inside[place[-1]], 99] if isinstance(value, list) else inside[place[-1]] + 1
-    protocol = Protocol.model_validate_json(json.dumps(settings))
-    assert changed(suite, registry, protocol=protocol) != changed(suite, registry)
-
-
-def test_seed_replicate_budget_axis_and_warm_start_are_part_of_the_identity(load, registry):
-    suite = load()
-    found = [changed(suite, registry)]
-    found.append(changed(suite, registry, seed=2))
-    found.append(one(expand(suite, registry), replicate=1).trial_id)
-    for budget in (
-        {"gradient_evaluations": 501, "warm_start": {"finetune": 100}},
-        {"outer_steps": 500, "warm_start": {"finetune": 100}},
-        {"gradient_evaluations": 500, "warm_start": {"finetune": 101}},
-        {"gradient_evaluations": 500, "warm_start": {"reptile": 100}},
-        {"gradient_evaluations": 500},
-    ):
-        found.append(changed(suite, registry, budget=Budget(**budget)))
-    assert len(set(found)) == len(found)
-
-
-def test_game_loss_network_learner_regularisers_and_control_are_part_of_the_identity(cells):
-    assert len(ids(cells(gan_losses=["non-saturating", "hinge", "wasserstein", "least-squares", "minimax"]))) == 2 * 5 * (5 * 3 + 1)
-    one_way, other_way = (cells(regularisers=[names]) for names in (["gradient-penalty", "r1"], ["r1", "gradient-penalty"]))
-    assert ids(one_way).isdisjoint(ids(other_way))  # a set is ordered
-
-
-def test_metrics_and_their_features_are_part_of_the_identity(cells):
-    assert ids(cells(metrics=["energy"])).isdisjoint(ids(cells()))
-    digits = {"task_distributions": ["digits"], "metrics": ["energy"]}
-    assert ids(cells(**digits)).isdisjoint(ids(cells(**digits, feature_extractor="pixels")))
-
-
-@pytest.mark.parametrize(
-    ("family", "name"),
-    [
-        ("games", "gan"), ("task_distributions", "gaussian-rings"), ("networks", "mlp"), ("gan_losses", "wasserstein"),
-        ("meta_learners", "reptile"), ("regularisers", "outer-clip"), ("metrics", "modes"), ("feature_extractors", "identity"),
-        ("meta_learners", "finetune"), ("inner_optimisers", "sgd"),
-    ],
-)  # fmt: skip
-def test_the_code_of_each_component_is_part_of_the_identity(load, registry, monkeypatch, family, name):
-    """Of the warm start's learner and of components that a hyperparameter names, too."""
-    suite = load(
-        {"meta_learners": ["finetune", {"reptile": {"inner_optimiser": {"sgd": {"momentum": 0.5}}}}], "regularisers": [["outer-clip"]]}
-    )
-
-    def cell():
-        return one(expand(suite, registry), arm="reptile + outer-clip").trial_id
-
-    before, source_hash = cell(), registry.source_hash
-    monkeypatch.setattr(registry, "source_hash", lambda *asked: "edited" if asked == (family, name) else source_hash(*asked))
-    assert cell() != before
-
-
-def test_the_code_of_another_component_is_not(load, registry, monkeypatch):
-    suite, source_hash = load(), registry.source_hash
-    before = one(expand(suite, registry)).trial_id
-    monkeypatch.setattr(registry, "source_hash", lambda *asked: "edited" if asked[1] in ("maml", "adam", "r1") else source_hash(*asked))
-    assert one(expand(suite, registry)).trial_id == before
-
-
-def test_code_data_torch_and_device_are_part_of_the_identity(load, registry, monkeypatch):
-    suite = load()
-    before = ids(expand(suite, registry))
-    assert ids(expand(suite, registry, device="cuda")).isdisjoint(before)
-    for target, name, value in (
-        (Registry, "numeric_hash", property(lambda self: "edited")),
-        (Registry, "data_hash", lambda *asked: "other data"),
-        (grid, "_torch_minor", lambda: "99.1"),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(target, name, value)
-            assert ids(expand(suite, registry)).isdisjoint(before), name
-
-
-def test_a_patch_release_of_torch_is_the_same_torch(monkeypatch):
-    found = []
-    for version in ("2.11.0", "2.11.3+cu128", "2.12.0"):
-        monkeypatch.setattr(grid, "metadata", SimpleNamespace(version=lambda name, version=version: version))
-        found.append(grid._torch_minor.__wrapped__())
-    assert found == ["2.11", "2.11", "2.12"]
-
-
-# ------------------------------------------------------------------ what an identity does not depend on
-def test_the_order_of_lists_does_not_matter(cells):
-    lists = ("gan_losses", "meta_learners", "metrics")
-    backwards = {name: SUITE[name][::-1] for name in lists}
-    assert ids(cells(**backwards)) == ids(cells())
-    distributions = ["gaussian-rings", "digits"]
-    assert ids(cells(task_distributions=distributions)) == ids(cells(task_distributions=distributions[::-1]))
-
-
-def test_formatting_and_comments_do_not_matter(load, registry):
-    text = "# A comment.\n" + yaml.safe_dump(SUITE, default_flow_style=True, width=60)
-    assert ids(expand(load(text=text), registry)) == ids(expand(load(), registry))
-
-
-def test_words_for_readers_do_not_matter(cells):
-    words = {
-        "question": "Another?",
-        "name": "other",
-        "description": "Longer.",
-        "tuning_record": "by hand",
-        "primary": {**SUITE["primary"], "compare": ["finetune", "reptile"]},
-    }
-    assert ids(cells(**words)) == ids(cells())
-
-
-def test_labels_do_not_matter(cells):
-    labelled = {
-        "games": [{"gan": {"label": "a"}}],
-        "task_distributions": [{"gaussian-rings": {"label": "b"}}],
-        "networks": [{"mlp": {"label": "c"}}],
-        "gan_losses": [{"non-saturating": {"label": "d"}}, {"wasserstein": {"label": "e"}}],
-        "meta_learners": ["scratch", {"finetune": {"label": "f"}}, "reptile", {"maml": {"order": {"sweep": [1, 2]}, "label": "g"}}],
-        "regularisers": [[], [{"gradient-penalty": {"label": "h"}}], ["outer-clip"]],
-        "metrics": [{"energy": {"label": "i"}}, "modes"],
-        "primary": {**SUITE["primary"], "compare": ["reptile", "f"]},
-    }
-    assert ids(cells(**labelled)) == ids(cells())
-
-
-def test_more_of_anything_adds_cells_and_leaves_the_others(cells):
-    more = cells(replicates=3, gan_losses=[*SUITE["gan_losses"], "hinge"], task_distributions=["gaussian-rings", "digits"])
-    assert ids(cells()) < ids(more)
-
-
-def test_where_data_lie_does_not_matter(load, registry, tmp_path, monkeypatch):
-    """But a worker must be told, wherever its current folder is."""
-    monkeypatch.chdir(tmp_path)
-    plain = {"metrics": ["energy"], "task_distributions": ["omniglot"]}
-    before = ids(expand(load(plain), registry))
-    for parameters, told in (
-        ({"path": "data/omniglot.npz"}, {"path": str(tmp_path / "data" / "omniglot.npz")}),
-        ({"path": "/elsewhere/omniglot.npz"}, {"path": "/elsewhere/omniglot.npz"}),
-        ({"root": "~/data", "download": True}, {"root": "~/data", "download": True}),
-    ):
-        trials = expand(load({**plain, "task_distributions": [{"omniglot": parameters}]}), registry)
-        assert ids(trials) == before
-        assert Trial.from_dict(trials[0].to_dict()).task_distribution.parameters == told
-    assert ids(expand(load({**plain, "task_distributions": [{"omniglot": {"size": 20}}]}), registry)).isdisjoint(before)
 
 
 # ------------------------------------------------------------------ lineage and shared work

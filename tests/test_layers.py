@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "bench"
-PLUGINS = ROOT / "plugins" / "bench_builtin"
+PLUGINS = ROOT / "plugins"
 
 LAYERS = {
     "errors": 0, "seeds": 0, "trees": 0,
@@ -19,7 +19,7 @@ LAYERS = {
     "grid": 4, "episodes": 4,
     "environment": 5, "store": 5,
     "trial": 6,
-    "schedule": 7, "frame": 7,
+    "schedule": 7, "union": 7, "frame": 7,
     "report": 8,
     "audit": 9, "driver": 9, "testing": 9,
     "authoring": 10, "plots": 10,
@@ -76,7 +76,10 @@ def allowed_for_plugins(name):
     return not name.startswith("bench.") or name == "bench.hookimpl" or any(name == home or name.startswith(f"{home}.") for home in PUBLIC)
 
 
-@pytest.mark.parametrize("path", sorted(PLUGINS.rglob("*.py")), ids=lambda path: str(path.relative_to(PLUGINS)))
+OURS = sorted(path for package in ("bench_builtin", "bench_tensorboard") for path in (PLUGINS / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(PLUGINS)))
 def test_built_in_plugins_use_the_public_interface_only(path):
     assert [name for name, _ in imports(path) if not allowed_for_plugins(name)] == []
 

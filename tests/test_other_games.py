@@ -14,14 +14,23 @@ SUITES = Path(__file__).parent / "suites"
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def doing():
+    """(suite, trial, what it was doing before its own meta-training), as it told."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, doing):
     """{suite: results folder}, run when they are asked for."""
     folders = {}
 
     def of(name):
         if name not in folders:
             folders[name] = tmp_path_factory.mktemp(name) / "results"
-            code = main(["run", str(SUITES / f"{name}.yaml"), "--output", str(folders[name]), "--executor", "inline", "--device", "cpu"])
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("bench.trial.run.write_progress", lambda path, note: doing.add((name, path.parent.name, note["doing"])))
+                suite, where = str(SUITES / f"{name}.yaml"), str(folders[name])
+                code = main(["run", suite, "--output", where, "--executor", "inline", "--device", "cpu"])
             assert code == ExitCode.OK
         return folders[name]
 
@@ -94,6 +103,12 @@ def test_cells_share_one_classifier_that_is_trained_once(results):
     folder = results("conditional")
     (judge,) = (folder / "artefacts").glob("judge-*.safetensors")
     assert judge.stat().st_mtime_ns < min(path.stat().st_mtime_ns for path in (folder / "trials").glob("*/samples.npz"))
+
+
+def test_the_cell_that_trains_the_judge_says_so(results, doing):
+    results("conditional")
+    told = [trial for suite, trial, what in doing if (suite, what) == ("conditional", "training the judge")]
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("name", ["vae", "classifier", "conditional"])

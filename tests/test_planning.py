@@ -10,7 +10,8 @@ import pytest
 
 from bench.driver.planning import decidable, known_rows, make_plan
 from bench.driver.progress import Progress, spell_seconds
-from bench.driver.run import RunOptions, prepare, quick
+from bench.driver.run import RunOptions, prepare
+from bench.driver.shortening import quick
 from bench.grid.cells import expand
 from bench.registry.registry import discover
 from bench.stats import detectable_difference, spread_of_difference

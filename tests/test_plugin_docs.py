@@ -8,7 +8,7 @@ import pytest
 import bench.testing
 from bench import hookspecs
 from bench.authoring.conformance import CONTRACTS
-from bench.authoring.scaffold import FAMILIES
+from bench.authoring.scaffold import FAMILIES, KINDS
 from bench.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +17,7 @@ HOOKS = {name for name in vars(hookspecs) if name.startswith("bench_")}
 
 
 def test_every_hook_is_documented_and_none_that_is_not_there():
-    named = set(re.findall(r"`(bench_[a-z_]+)(?:\([a-z, ]*\))?`", PAGE)) - {"bench_builtin"}
+    named = set(re.findall(r"`(bench_[a-z_]+)(?:\([a-z, ]*\))?`", PAGE)) - {"bench_builtin", "bench_tensorboard"}
     assert named == HOOKS
     assert all(getattr(hookspecs, name).__doc__ for name in HOOKS)
 
@@ -30,6 +30,11 @@ def test_every_kind_stands_beside_its_hook_and_its_contract():
         assert hook == hookspecs.FAMILIES[FAMILIES[kind]]
         promised, fixture = CONTRACTS[FAMILIES[kind]]
         assert contract == f"{promised.__name__}`, fixture `{fixture}" or contract == f"{promised.__name__}`, `{fixture}"
+
+
+def test_every_kind_that_can_be_written_is_named():
+    (named,) = re.findall(r"`--kind` is one of ([^.]+)\.", PAGE)
+    assert tuple(re.split(r",\s+", named)) == KINDS
 
 
 def test_every_contract_class_is_documented():

@@ -18,6 +18,7 @@ import bench
 from bench.cli import main
 from bench.errors import ExitCode
 from bench.frame import ledger_frame
+from bench.store import read_runs
 
 ROOT = Path(__file__).parent.parent
 TWIN = ROOT / "tests" / "suites" / "twin.yaml"
@@ -289,6 +290,47 @@ def test_interrupted_training_goes_on_with_the_same_numbers(finished, tmp_path, 
     assert [row[-1] for row in again] == [row[-1] for row in once]
 
 
+def test_a_stop_in_the_middle_of_a_trial_goes_on_with_the_same_numbers(finished, tmp_path, monkeypatch, capsys):
+    """Ctrl-C once: the trial that runs saves where it stands, and the same command ends where an undisturbed run does."""
+    from bench.trial import interruption
+    from bench.trial import run as work
+
+    shares = []
+
+    def ask_in_the_middle(folder, check, doing=""):
+        def report(share):
+            shares.extend([] if doing else [share])
+            if len(shares) == 1:
+                interruption.request()
+
+        return report
+
+    monkeypatch.setattr(work, "_reporter", ask_in_the_middle)
+    results = tmp_path / "results"
+    selected = "maml and wasserstein and not penalty and replicate=0"
+    arguments = ["run", str(TWIN), "--output", str(results), "--executor", "inline", "--device", "cpu", "-k", selected]
+    assert main(arguments) == ExitCode.INTERRUPTED
+    assert "the same command goes on from there" in capsys.readouterr().out
+    assert 0 < shares[-1] < 1
+    stopped = ledger_frame(results).query("status == 'running'")
+    assert len(stopped) == 1
+    assert (results / "trials" / stopped["trial_id"].iloc[0] / "checkpoint.safetensors").exists()
+    assert main(arguments) == ExitCode.OK
+    assert len(shares) > 2
+    again, whole = measurements(results), measurements(finished)
+    whole = whole[whole["trial_id"].isin(again["trial_id"])].reset_index(drop=True)
+    assert np.array_equal(bits(again["value"]), bits(whole["value"]))
+
+
+def test_each_run_records_where_its_time_went(finished):
+    runs = read_runs(finished)
+    assert len(runs) == 1  # a run that does nothing leaves no record
+    assert runs[0]["trials"] == (ledger_frame(finished)["status"] != "skipped").sum()
+    parts = sum(runs[0][f"{part}_seconds"] for part in ("working", "starting", "handover", "idle"))
+    assert parts == pytest.approx(runs[0]["seconds"], rel=0.05, abs=0.5)
+    assert "The harness took" in (finished / "report" / "report.md").read_text()
+
+
 def test_maml_learns_to_fit_sinusoids_where_joint_training_cannot(tmp_path):
     """The regression game, one player: the mean of all sinusoids is about zero, so joint training has nothing to transfer."""
     results = tmp_path / "results"
@@ -348,8 +390,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     while time.monotonic() < deadline and not (ledger.exists() and '"finished"' in ledger.read_text()):
         time.sleep(0.1)
     driver.send_signal(signal.SIGINT)
-    out, _ = driver.communicate(timeout=60)
+    out, err = driver.communicate(timeout=60)
     assert driver.returncode == ExitCode.INTERRUPTED
+    assert "stopping after the next checkpoint; Ctrl-C again stops now" in err
     assert "the same command goes on from there" in out
     assert f"bench run {SMOKE}" in out
     assert (ledger_frame(results)["status"] == "ok").any()

@@ -3,22 +3,26 @@
 import ast
 import importlib.metadata
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from plugins_fixture import installed, put_in
 
-from bench.authoring.scaffold import FAMILIES, Author, new_plugin, rendered
+from bench.authoring.scaffold import FAMILIES, KINDS, OBSERVER, Author, new_plugin, rendered
 from bench.cli import main
 from bench.errors import UsageError
 from bench.hookspecs import FAMILIES as HOOKS
 from bench.registry import probing
 from bench.registry.registry import discover
 from bench.suite.model import load_suite
+from bench.testing import small_outcomes
 
-KINDS = tuple(FAMILIES)
+EXAMPLE = Path(__file__).parent.parent / "plugins" / "example" / "bench_example"
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +60,13 @@ def lines_of_python(source):
     )
 
 
-def test_there_is_a_kind_for_every_family_but_reporters():
-    assert set(FAMILIES.values()) == set(HOOKS) - {"reporters"}
+def test_there_is_a_kind_for_every_family_and_one_for_observers():
+    assert set(FAMILIES.values()) == set(HOOKS)
     assert {"meta-learner", "gan-loss", "task-distribution", "network", "metric"} <= set(KINDS)
+    assert set(KINDS) - set(FAMILIES) == {OBSERVER}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_a_new_plugin_is_listed_at_once_and_whole(listed, kind):
     (plugin,) = (one for one in listed.plugins if one.name == f"fresh-{kind}")
     assert (plugin.status, plugin.reason, plugin.broken) == ("ok", "", {})
@@ -70,16 +75,36 @@ def test_a_new_plugin_is_listed_at_once_and_whole(listed, kind):
     assert component.doc
 
 
+def test_a_new_observer_is_listed_and_told(listed, tmp_path, monkeypatch):
+    (plugin,) = (one for one in listed.plugins if one.name == "fresh-observer")
+    assert (plugin.status, plugin.components, plugin.observers) == ("ok", (), ("bench_trial_finished",))
+    monkeypatch.setenv("BENCH_FRESH_OBSERVER", str(tmp_path / "told"))
+    outcome, *_ = small_outcomes()
+    listed.observe("bench_trial_finished", **outcome)
+    assert json.loads(tmp_path.joinpath("told").read_text())["measurements"] == len(outcome["measurements"]["value"])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_suite_is_valid_and_names_it(listed, written, kind):
     suite = load_suite(written[kind] / "suite.yaml", listed)
     assert f"fresh-{kind}" in str(suite.to_dict())
 
 
-@pytest.mark.parametrize(("kind", "most"), [("gan-loss", 30), ("meta-learner", 60), ("task-distribution", 60)])
-def test_a_plugin_is_short(written, kind, most):
+LIMITS = {"gan-loss": 30, "meta-learner": 60, "task-distribution": 60}
+"""Lines of Python, besides docstrings and comments, that a plugin of a kind may need."""
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_a_plugin_is_short(written, kind):
     (module,) = written[kind].glob("bench_*.py")
-    assert lines_of_python(module.read_text()) <= most
+    assert lines_of_python(module.read_text()) <= LIMITS[kind]
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [("f_gan", "gan-loss"), ("minibatch_prox", "meta-learner"), ("checkerboards", "task-distribution")]
+)
+def test_a_component_of_the_example_is_short(module, kind):
+    assert lines_of_python((EXAMPLE / f"{module}.py").read_text()) <= LIMITS[kind]
 
 
 def test_the_tests_of_all_of_them_pass(written):
@@ -108,8 +133,14 @@ def test_pip_installs_it(written, tmp_path):
     assert (tmp_path / "bench_fresh_gan_loss.py").is_file()
 
 
-def test_the_continuous_integration_checks_the_distribution():
-    assert "bench plugins check bench-soft-hinge" in rendered(Author("soft-hinge", "gan-loss"))[".github/workflows/test.yml"]
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_continuous_integration_tests_runs_and_checks_it(kind):
+    workflow = yaml.safe_load(rendered(Author("soft-hinge", kind))[".github/workflows/test.yml"])
+    job = workflow["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python-version"] == ["3.11", "3.12"]
+    assert job["steps"][1]["with"]["python-version"] == "${{ matrix.python-version }}"
+    commands = [step["run"].partition(" --")[0] for step in job["steps"] if "run" in step]
+    assert commands == ["pip install -e '.[test]'", "pytest", "bench run suite.yaml", "bench plugins check bench-soft-hinge"]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +153,9 @@ def test_the_continuous_integration_checks_the_distribution():
         ("hinge", "gan-loss", "there is a GAN loss 'hinge' already, from builtin"),
         ("bench-hinge", "gan-loss", "there is a GAN loss 'hinge' already"),
         ("builtin", "gan-loss", "a plugin 'builtin' is installed"),
+        ("none", "gan-loss", "would name a class 'None', a word of Python"),
+        ("tensor", "gan-loss", "would name a class 'Tensor', which bench_tensor.py has already"),
+        ("constant", "game", "would name a class 'Constant', which tests/test_bench_constant.py has already"),
         ("soft", "gan-los", "unknown kind 'gan-los'. Did you mean 'gan-loss'?"),
     ],
 )

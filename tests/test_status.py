@@ -113,6 +113,22 @@ def test_status_is_read_from_the_ledger_of_a_run_that_goes_on(tmp_path):
     assert len(others) == 3
 
 
+def test_what_a_cell_does_before_its_own_training_is_no_share_of_it(tmp_path):
+    done, running = "0" * 8, "1" * 8
+    with Store.create(tmp_path) as store:
+        store.plan({done: cell("maml", 0), running: cell("maml", 1)})
+        store.start(done)
+        store.finish(done, {"status": "ok", "seconds": 100.0})
+        store.start(running)
+        store.flush()
+        store.trial_folder(running).mkdir()
+        write_progress(store.trial_folder(running) / "progress.json", {"progress": 0.5, "doing": "training the judge"})
+        found = status(tmp_path)
+    assert found["seconds_left"] == pytest.approx(100)
+    assert "50%  maml on glyphs" in status_text(found)
+    assert "(training the judge)" in status_text(found)
+
+
 def test_before_a_cell_has_ended_nothing_is_guessed(tmp_path):
     with Store.create(tmp_path) as store:
         store.plan({"0" * 8: cell("maml", 0)})

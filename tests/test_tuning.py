@@ -17,8 +17,9 @@ import bench
 from bench.cli import main
 from bench.contracts import Output
 from bench.driver import run as driver
+from bench.driver.plan_text import plan_text
 from bench.driver.planning import known_rows
-from bench.driver.run import RunOptions, plan_text, prepare
+from bench.driver.run import RunOptions, prepare
 from bench.driver.tuning import choices, read_record, write_record
 from bench.episodes import TaskStream
 from bench.errors import ExitCode, SuiteError
@@ -33,7 +34,7 @@ from bench.store import TrialRow
 from bench.suite.components import Component
 from bench.suite.model import load_suite
 from bench.trial.rows import Rows
-from bench.trial.training import meta_train
+from bench.trial.training import Validation, meta_train
 
 SUITE = Path(__file__).parent / "suites" / "tuned.yaml"
 RATE = {"inner_lr": {"factor": [0.25, 4.0]}}
@@ -342,9 +343,9 @@ def counted(engine, checkpoint=None, *, judge=True, losses=lambda step: (step - 
         replicate=0,
         axis="outer_steps",
         amount=10,
-        validations=5,
-        validate=validate,
-        judge=(lambda rows: validation_loss(rows.columns["value"], Output("lower", 0.0, ""))) if judge else None,
+        validation=Validation(
+            5, validate, (lambda rows: validation_loss(rows.columns["value"], Output("lower", 0.0, ""))) if judge else None
+        ),
         checkpoint=checkpoint,
     )
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,6 @@ from bench.registry.probing import isolated
 from bench.registry.registry import ComponentInfo, Plugin, Registry
 
 TIMEOUT = 300.0  # seconds for the tests of one component; the slowest built-in one takes 40
-UNTESTED = ("reporters",)
 
 Check = dict[str, str]
 """``{"name": of a test, "outcome": passed | failed | skipped | expected-failure, "reason": one line}``."""
@@ -24,7 +23,7 @@ Check = dict[str, str]
 def certify(
     package: str, registry: Registry, *, timeout: float = TIMEOUT, say: Callable[[str], None] = lambda text: None
 ) -> dict[str, Any]:
-    """The certificate of the plugin or distribution ``package``: every component at its default hyperparameters.
+    """The certificate of the plugin, or of all plugins of the distribution, ``package``: every component at its default hyperparameters.
 
     Each component is tested in a process of its own, so one that hangs, exits or crashes fails alone. ``passed`` is true where no
     check failed and at least one passed. Of the machine it holds the versions that can change an outcome, and no name or path.
@@ -38,22 +37,17 @@ def certify(
     Raises:
         UsageError: it is not installed, is disabled, or pytest is missing.
     """
-    plugin = _plugin(package, registry)
+    plugins = _plugins(package, registry)
     if importlib.util.find_spec("pytest") is None:
         raise UsageError("contract tests run under pytest, which is not installed: pip install 'metagan-bench[test]'")
-    components = [_broken(family, name, reason) for (family, name), reason in plugin.broken.items()]
-    for info in plugin.components:
-        say(f"testing {info.family} {info.name}")
-        components.append(_tested(info, timeout))
-    if plugin.status == "quarantined":
-        components.append(_broken("plugin", plugin.name, plugin.reason))
+    components = [checked for plugin in plugins for checked in _checked(plugin, timeout, say)]
     outcomes = Counter(check["outcome"] for component in components for check in component["checks"])
     return {
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "plugin": plugin.name,
-        "content_hash": plugin.content_hash,
-        "editable": plugin.editable,
+        "distribution": plugins[0].distribution,
+        "version": plugins[0].version,
+        "plugin": ", ".join(plugin.name for plugin in plugins),
+        "content_hash": plugins[0].content_hash,
+        "editable": plugins[0].editable,
         "passed": outcomes["passed"] > 0 and not outcomes["failed"],
         "date": datetime.now(UTC).date().isoformat(),
         "bench": importlib.metadata.version("metagan-bench"),
@@ -83,29 +77,43 @@ def certificate_text(certificate: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _plugin(package: str, registry: Registry) -> Plugin:
-    """The plugin of that name, by entry point or distribution.
+def _plugins(package: str, registry: Registry) -> list[Plugin]:
+    """The plugin of that name, or else all of the distribution of that name.
 
     Raises:
-        UsageError: there is none, or it is disabled.
+        UsageError: there is none, or one is disabled.
     """
     wanted = package.lower().replace("_", "-")
-    found = [one for one in registry.plugins if wanted in (one.name, one.distribution.lower().replace("_", "-"))]
+    found = [one for one in registry.plugins if one.name in (package, wanted)] or [
+        one for one in registry.plugins if wanted == one.distribution.lower().replace("_", "-")
+    ]
     if not found:
         known = [name for one in registry.plugins for name in (one.name, one.distribution)]
         raise UsageError(f"there is no plugin or distribution {package!r}.{did_you_mean(package, known)} See: bench plugins list")
-    if found[0].status == "disabled":
-        raise UsageError(f"plugin {found[0].origin} is disabled ({found[0].reason}): enable it to check it")
-    return found[0]
+    for one in found:
+        if one.status == "disabled":
+            raise UsageError(f"plugin {one.origin} is disabled ({one.reason}): enable it to check it")
+    return found
+
+
+def _checked(plugin: Plugin, timeout: float, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Whatever a plugin offers, with its checks."""
+    if plugin.status != "ok":
+        yield _broken("plugin", plugin.name, plugin.reason)
+    for (family, name), reason in {**plugin.broken, **plugin.lacking}.items():
+        yield _broken(family, name, reason)
+    for info in plugin.components:
+        say(f"testing {info.family} {info.name}")
+        yield _tested(info, timeout)
+    for hook in plugin.observers:
+        # The probe has registered it, and pluggy refuses unknown hooks and arguments. To call it would be to write, or to post, something.
+        yield {"family": "observers", "name": hook, "source_hash": "", "checks": [_check("arguments", "passed", "")]}
 
 
 def _tested(info: ComponentInfo, timeout: float) -> dict[str, Any]:
     """One component with its checks."""
-    if info.family in UNTESTED:
-        checks = [_check("contract", "skipped", f"there is no contract of {info.family}")]
-    else:
-        answer = isolated("bench.authoring.conformance", info.family, info.name, timeout=timeout)
-        checks = [_check("running", "failed", answer)] if isinstance(answer, str) else answer["checks"]
+    answer = isolated("bench.authoring.conformance", info.family, info.name, timeout=timeout)
+    checks = [_check("running", "failed", answer)] if isinstance(answer, str) else answer["checks"]
     return {"family": info.family, "name": info.name, "source_hash": info.source_hash, "checks": checks}
 
 

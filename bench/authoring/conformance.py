@@ -30,6 +30,7 @@ from bench.testing import (
     MetricContract,
     NetworkContract,
     PenaltyContract,
+    ReporterContract,
     SamplingLearnerContract,
     TaskDistributionContract,
     global_state_untouched,
@@ -46,6 +47,7 @@ CONTRACTS: dict[str, tuple[type[Contract], str]] = {
     "task_distributions": (TaskDistributionContract, "tasks"),
     "metrics": (MetricContract, "metric"),
     "feature_extractors": (FeatureExtractorContract, "extractor"),
+    "reporters": (ReporterContract, "reporter"),
 }
 """Family -> its contract and the fixture that gives the component."""
 

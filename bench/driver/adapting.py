@@ -44,6 +44,7 @@ class AdaptOptions:
         scale: pixels a side of each pixel of a single picture; None: about 128 pixels a picture.
         output: folder to write.
         force: write into a folder that holds other things.
+        suite, allow_local: where the trial is made of local plugins, see :func:`bench.load_trial`.
     """
 
     trial: str = ""
@@ -57,6 +58,8 @@ class AdaptOptions:
     scale: int | None = None
     output: Path = Path("adapted")
     force: bool = False
+    suite: Path | None = None
+    allow_local: bool = False
 
 
 def adapt(results: Path, images: Path, options: AdaptOptions, say: Callable[[str], None], note: Callable[[str], None]) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def adapt(results: Path, images: Path, options: AdaptOptions, say: Callable[[str
     _check_output(options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ChangedTrialWarning)
-        model = load_trial(results, options.trial, select=options.select)
+        model = load_trial(results, options.trial, select=options.select, suite=options.suite, allow_local_plugins=options.allow_local)
     for warning in caught:
         note(str(warning.message))
     _check_images_fit(model)

@@ -9,13 +9,14 @@ from bench.audit.certificate import SHIPPED, as_text
 from bench.audit.page import sections, verdict
 from bench.audit.run import Audit, audit
 from bench.audit.stored import StoredArms, stored_arms
-from bench.driver.reporting import metric_outputs, recorded_suite
+from bench.driver.outputs import metric_outputs
 from bench.errors import StoreError, UsageError
 from bench.frame import ledger_frame, load_results
 from bench.registry.registry import discover
 from bench.report.files import report_markdown, table_csv, table_latex, table_markdown
 from bench.report.html import page
 from bench.report.study import build_study
+from bench.union import recorded_suite
 
 REFERENCE = Path("results/reference")
 """Whose folders are relabelled where none is named: those of the repository, from its root."""

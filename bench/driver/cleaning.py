@@ -67,7 +67,7 @@ def clean(results: Path, *, checkpoints: bool = False) -> list[Waste]:
     Raises:
         StoreError: the folder is in use, not a results folder, or not writable.
     """
-    with Store.open(results):  # the lock of a writer
+    with Store.open(results) as store, store.alone():  # nobody is at work here, and nobody joins meanwhile
         found = waste(results, checkpoints=checkpoints)
         for one in found:
             if one.path.is_symlink() or not one.path.resolve().is_relative_to(results.resolve()):

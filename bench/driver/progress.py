@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from bench.grid.cells import Trial
@@ -26,6 +27,8 @@ class Progress:
         self.stream = stream or sys.stderr
         self.done: Counter[str] = Counter()
         self.running: dict[str, tuple[Trial, float]] = {}
+        self._elsewhere: dict[str, float] = {}
+        self._expected_total = math.fsum(self.expected.values())  # kept up to date, not summed for every line
         self._finished_expected = 0.0
         self._finished_seconds = 0.0
         self._live: Any = None
@@ -43,6 +46,19 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def leave(self, trial: Trial) -> None:
+        """A cell will not run here: another driver has it."""
+        self.total -= 1
+        self._elsewhere[trial.trial_id] = seconds = self.expected.pop(trial.trial_id, 0.0)
+        self._expected_total -= seconds
+
+    def join(self, trials: Iterable[Trial]) -> None:
+        """Cells will run here after all."""
+        for trial in trials:
+            self.total += 1
+            self.expected[trial.trial_id] = seconds = self._elsewhere.pop(trial.trial_id, 0.0)
+            self._expected_total += seconds
 
     def started(self, trial: Trial) -> None:
         """A cell is running."""
@@ -84,7 +100,7 @@ class Progress:
         done = sum(self.done.values())
         if done >= self.total:
             return "done"
-        total = sum(self.expected.values())
+        total = self._expected_total
         prior = total / 10  # the first few cells should not overturn the expectation
         scale = (self._finished_seconds + prior) / (self._finished_expected + prior) if total else 1.0
         return f"about {spell_seconds((total - self._finished_expected) * scale / self.slots)} left"

@@ -6,26 +6,36 @@ import hashlib
 import json
 import os
 import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from bench.driver.claims import Claims
+from bench.driver.outputs import RECORD as OUTPUTS
+from bench.driver.outputs import suite_outputs
+from bench.driver.plan_text import describe
 from bench.driver.planning import Plan, known_rows, make_plan
-from bench.driver.progress import Progress, spell_seconds
+from bench.driver.progress import Progress
+from bench.driver.shortening import quick
+from bench.driver.stopping import stoppable
 from bench.driver.tuning import RECORD, Choice, choices, write_record
-from bench.errors import ExitCode, UsageError
-from bench.grid.cells import Trial, expand, identity_parts, refuse_nothing
+from bench.errors import ExitCode, StoreError, UsageError
+from bench.grid.cells import Trial, expand, refuse_nothing
+from bench.grid.identity import identity_parts
+from bench.grid.judging import judges
 from bench.grid.selection import select
-from bench.registry.registry import Registry, discover
-from bench.store import Store, unwritable, write_atomic, write_identities
+from bench.registry.registry import Registry, discover_for
+from bench.store import Store, append_run, read_file, read_json, unwritable, write_atomic, write_identities
 from bench.suite.locations import anonymous_suite, anonymous_text
-from bench.suite.model import Budget, Suite, load_suite
+from bench.suite.model import Suite, load_suite
+from bench.trial import interruption
+from bench.trial.lineage import shorter_trials
 
 WORK = "bench.trial.run:run"
+PROBE = "bench.trial.probe:probe"
 COMMAND = "command.txt"
 FAILURES = ("failed", "oom", "timeout", "infra")
 
@@ -36,8 +46,11 @@ class RunOptions:
 
     Attributes:
         timeout: seconds after which a trial is killed.
+        gpus_per_trial: share of a card, or number of cards; None packs trials by the memory that a probe measures.
         max_failures: failed cells after which the run stops.
         again: statuses of which finished cells run once more.
+        allow_local: load the Python files that the suite names as its own plugins.
+        join: work beside drivers that are at work in the results folder.
     """
 
     output: Path | None = None
@@ -49,8 +62,11 @@ class RunOptions:
     select: str | None = None
     debug: bool = False
     timeout: float | None = None
+    gpus_per_trial: float | None = None
     max_failures: int | None = None
     again: tuple[str, ...] = ()
+    allow_local: bool = False
+    join: bool = False
 
 
 class TooManyFailures(Exception):
@@ -59,13 +75,19 @@ class TooManyFailures(Exception):
 
 @dataclass(frozen=True)
 class Planned:
-    """A suite, its cells, and where their results belong."""
+    """A suite, its cells, and where their results belong.
+
+    Attributes:
+        whole: all cells of the suite, rather than a selection.
+        attempts: by trial id, how many attempts at a cell had ended.
+    """
 
     suite: Suite
     registry: Registry
     plan: Plan
     results: Path
-    whole: bool  # all cells of the suite, rather than a selection
+    whole: bool
+    attempts: Mapping[str, int]
 
 
 def prepare(suite_path: Path, options: RunOptions) -> Planned:
@@ -75,7 +97,7 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
         SuiteError, PluginError, NothingSelectedError, StoreError: as their texts say.
         UsageError: the results folder is a file, or holds the results of another suite.
     """
-    registry = discover()
+    registry = discover_for(suite_path, allow_local=options.allow_local)
     suite = load_suite(suite_path, registry)
     if options.quick:
         suite = quick(suite)
@@ -86,7 +108,24 @@ def prepare(suite_path: Path, options: RunOptions) -> Planned:
     results = options.output or Path("results") / suite.name
     _check_folder(results, suite.name)
     kinds = {c.label: registry.kind(c.name, c.parameters) for c in suite.task_distributions}
-    return Planned(suite, registry, make_plan(trials, known_rows(results), kinds, again=options.again), results, whole=not options.select)
+    rows = known_rows(results)
+    needed = judges((trial for trial in trials if not trial.skip), registry)
+    plan = make_plan(
+        trials,
+        rows,
+        kinds,
+        again=options.again,
+        shorter=shorter_trials(results, trials),
+        judges={key: judge for key, judge in needed.items() if not (results / "artefacts" / f"{key}.safetensors").exists()},
+    )
+    return Planned(
+        suite,
+        registry,
+        plan,
+        results,
+        whole=not options.select,
+        attempts={trial_id: row.attempts - (row.status == "running") for trial_id, row in rows.items()},
+    )
 
 
 def _check_folder(results: Path, name: str) -> None:
@@ -94,43 +133,11 @@ def _check_folder(results: Path, name: str) -> None:
     if results.exists() and not results.is_dir():
         raise UsageError(f"{results} is a file; name a folder with --output")
     try:
-        held = json.loads((results / "suite.json").read_bytes()).get("name", name)
-    except (OSError, ValueError, AttributeError):  # not there, or cut off by a crash: written anew
+        held = read_json(results / "suite.json").get("name", name)
+    except StoreError:  # not there, or cut off by a crash: written anew
         return
     if held != name:
         raise UsageError(f"{results} holds the results of the suite {held!r}, not of {name!r}; choose another folder with --output")
-
-
-def quick(suite: Suite) -> Suite:
-    """One replicate, a twentieth of the budget, few tasks: does it run at all? Its results have a folder of their own."""
-
-    def small_budget(budget: Budget) -> Budget:
-        amount = min(budget.amount, max(20, budget.amount // 20))
-        # At most half, so that something is left for the learners themselves.
-        warm = {name: min(max(1, value // 20), max(1, amount // 2)) for name, value in budget.warm_start.items()}
-        return budget.model_copy(update={budget.axis: amount, "warm_start": warm})
-
-    def small_protocol(protocol: Any) -> Any:
-        tasks = protocol.tasks.model_copy(
-            update={"meta_val": min(2, protocol.tasks.meta_val), "meta_test": min(6, protocol.tasks.meta_test)}
-        )
-        return protocol.model_copy(update={"tasks": tasks, "validations": min(1, protocol.validations)})
-
-    overrides = {}
-    for label, override in suite.per_task_distribution.items():
-        small = {"budget": small_budget, "protocol": small_protocol}
-        changed = {name: shrink(getattr(override, name)) for name, shrink in small.items() if name in override.model_fields_set}
-        overrides[label] = override.model_copy(update=changed)
-    return suite.model_copy(
-        update={
-            "name": f"{suite.name}-quick",
-            "replicates": 1,
-            "budget": small_budget(suite.budget),
-            "protocol": small_protocol(suite.protocol),
-            "per_task_distribution": overrides,
-            "tuning": suite.tuning and suite.tuning.model_copy(update={"trials": min(2, suite.tuning.trials)}),
-        }
-    )
 
 
 def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
@@ -145,8 +152,8 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
     _check_device(options)
     plan, results = planned.plan, planned.results
     slots = 1 if options.executor == "inline" else options.jobs or os.cpu_count() or 1
-    say(f"{planned.suite.name}: {_describe(plan, slots)}; results in {results}")
-    with Store.create(results) as store:
+    say(f"{planned.suite.name}: {describe(plan, slots)}; results in {results}")
+    with Store.create(results, join=options.join) as store:
         _record_plan(store, planned, suite_path)
         if plan.missing or not (store.folder / COMMAND).exists():
             write_atomic(store.folder / COMMAND, _reproduction(suite_path, options).encode())
@@ -161,7 +168,11 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
         if interrupted:
             say(f"Interrupted. What is finished is saved; the same command goes on from there:\n  {_command(suite_path, options)}")
             return ExitCode.INTERRUPTED
+        store.catch_up()
         statuses = [row.status for row in store.rows.values()]
+    if not store.last:
+        say(f"Every cell of this command has ended. Other drivers are still at work in {results}; the last of them writes the report")
+        return ExitCode.CELL_FAILED if any(status in FAILURES for status in statuses) else ExitCode.OK
     planned.registry.observe("bench_suite_finished", results=str(results), rows=len(statuses))
     failed = sum(status in FAILURES for status in statuses)
     say(_report(planned))
@@ -170,55 +181,30 @@ def run(suite_path: Path, options: RunOptions, say: Any = print) -> ExitCode:
     return ExitCode.CELL_FAILED if failed else ExitCode.OK
 
 
-def plan_text(planned: Planned, *, jobs: int | None = None, as_json: bool = False) -> str:
-    """What ``bench plan`` prints."""
-    from bench.driver.planning import decidable
-
-    plan, slots = planned.plan, jobs or os.cpu_count() or 1
-    decisions = decidable(planned.suite, plan.trials, planned.results)
-    seconds = sum(plan.seconds.values())
-    if as_json:
-        missing = {trial.trial_id for trial in plan.missing}
-        cells = [{"trial_id": t.trial_id, **t.cell(), "skip": t.skip, "missing": t.trial_id in missing} for t in plan.trials]
-        content = {"cells": cells, "cached": plan.cached, "seconds": seconds, "slots": slots, "bytes": plan.bytes, "decisions": decisions}
-        return json.dumps(content, indent=1)
-    lines = [f"{planned.suite.name}: {planned.suite.question}", _describe(plan, slots)]
-    counts: dict[tuple[str, str], int] = {}
-    for trial in plan.trials:
-        if not trial.skip:
-            arm = trial.arm if trial.configuration is None else f"tuning {trial.arm}"
-            counts[trial.place, arm] = counts.get((trial.place, arm), 0) + 1
-    lines += [f"  {label}: {arm} x {count}" for (label, arm), count in counts.items()]
-    if tuning := [trial for trial in plan.trials if trial.configuration is not None]:
-        waiting = sum(plan.seconds.get(trial.trial_id, 0.0) for trial in tuning)
-        arms = len({(trial.place, trial.arm) for trial in tuning})
-        lines.append(f"  of them to tune {arms} arms: {len(tuning)} cells, {spell_seconds(waiting) if waiting else 'none'} of the time")
-    lines += [f"  skipped x {count}: {reason}" for reason, count in plan.skipped.items()]
-    basis = "from cells that have run" if plan.measured > 0.5 else "a first guess; it improves with the first finished cells"
-    lines.append(
-        f"time: {spell_seconds(seconds)} of one core, {spell_seconds(seconds / slots)} on {slots} ({basis})" if seconds else "time: none"
-    )
-    lines.append(f"disk: about {plan.bytes / 1e6:.0f} MB in {planned.results}")
-    return "\n".join([*lines, *(f"decides: {sentence}" for sentence in decisions)])
-
-
-def _describe(plan: Plan, slots: int) -> str:
-    parts = [f"{len(plan.trials)} cells", f"{plan.cached} finished before", f"{len(plan.missing)} to run"]
-    if plan.skipped:
-        parts.append(f"{sum(plan.skipped.values())} skipped")
-    if plan.missing:
-        parts.append(f"about {spell_seconds(sum(plan.seconds.values()) / slots)}" + ("" if plan.measured > 0.5 else " (first guess)"))
-    return ", ".join(parts)
-
-
 def _record_plan(store: Store, planned: Planned, suite_path: Path) -> None:
-    """Every cell gets its row before anything runs."""
+    """Every cell gets its row before anything runs.
+
+    Raises:
+        UsageError: drivers that are at work in the folder run other settings.
+    """
+    with store.alone() as alone:
+        _write_plan(store, planned, suite_path, alone=alone)
+
+
+def _write_plan(store: Store, planned: Planned, suite_path: Path, *, alone: bool) -> None:
     suite_text = anonymous_text(suite_path.read_bytes(), planned.suite, planned.registry)
     resolved = json.dumps(anonymous_suite(planned.suite, planned.registry).to_dict(), indent=1, sort_keys=True).encode()
-    for name, content in (("suite.yaml", suite_text), ("suite.json", resolved)):
+    outputs = json.dumps(suite_outputs(planned.suite, planned.registry), indent=1, sort_keys=True).encode()
+    for name, content in (("suite.json", resolved), ("suite.yaml", suite_text), (OUTPUTS, outputs)):
         path = store.folder / name
-        if not path.exists() or path.read_bytes() != content:
-            write_atomic(path, content)
+        if path.exists() and read_file(path) == content:
+            continue
+        if path.exists() and not alone and name == "suite.json":
+            raise UsageError(
+                f"another driver at work in {store.folder} runs {planned.suite.name!r} with other settings (see its suite.yaml); "
+                "wait for it, or choose another folder with --output"
+            )
+        write_atomic(path, content)
     for trial in planned.plan.trials:
         if trial.skip:
             store.skip(trial.trial_id, trial.skip, cell=trial.cell())
@@ -236,39 +222,51 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
     plan = planned.plan
     environment = store.record_environment(environment_record(plugin_hashes(planned.registry)))
     trials = {trial.trial_id: trial for trial in plan.missing}
-    results = str(planned.results.resolve())
+    local = [file.to_dict() for file in planned.registry.local]
     tuning = [trial for trial in plan.missing if trial.configuration is not None]
     final = [trial for trial in plan.missing if trial.configuration is None]
     chosen: dict[tuple[str, ...], Choice] = {}
+    claims = Claims(store, planned.attempts)
+
+    def payload(trial: Trial) -> dict[str, Any]:
+        runs = replace(trial, meta_learner=chosen[trial.tuning].learner) if trial.tuning else trial
+        return {"trial": runs.to_dict(), "plugins": local, "shorter": plan.start_of(trial)}
 
     def job(trial: Trial) -> Job:
-        runs = replace(trial, meta_learner=chosen[trial.tuning].learner) if trial.tuning else trial
         return Job(
             key=trial.trial_id,
-            payload={"trial": runs.to_dict(), "results": results},
+            payload=partial(payload, trial),
             needs=trial.needs,
             expected_seconds=plan.seconds[trial.trial_id],
-            lane=f"{trial.place} {trial.arm}",
+            lane=f"{trial.place} {trial.arm} {trial.network.label} {trial.protocol['shots']}",
             limit_seconds=options.timeout,
         )
 
-    gpus = 1.0 if _device(options.device).startswith("cuda") else 0.0
-    executor = make_executor(options.executor, slots=slots, address=options.address, gpus_per_slot=gpus)
+    gpus = options.gpus_per_trial if _device(options.device).startswith("cuda") else 0.0
+    executor = make_executor(options.executor, slots=slots, address=options.address, gpus_per_slot=gpus, probe=PROBE)
+    started, began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
 
     with Progress(len(trials), plan.seconds, slots) as progress:
         if executor.note:
             progress.say(executor.note)
 
+        def may_start(key: str) -> bool:
+            mine = claims.take(key)
+            if not mine:
+                progress.leave(trials[key])
+            return mine
+
         def on_event(event: Event) -> None:
             trial = trials[event.job.key]
             if event.kind == "started":
-                store.start(trial.trial_id)
+                if event.attempt > 1:  # the first is recorded by the claim
+                    store.start(trial.trial_id)
                 progress.started(trial)
                 return
             row = {**event.row, "environment": environment, **(chosen[trial.tuning].costs if trial.tuning else {})}
             store.finish(trial.trial_id, row, event.measurements)
             progress.finished(trial, row)
-            planned.registry.observe("bench_trial_finished", trial=trial.to_dict(), row=row)
+            planned.registry.observe("bench_trial_finished", trial=trial.to_dict(), row=row, measurements=event.measurements)
             failures = sum(progress.done[status] for status in FAILURES)
             if options.max_failures is not None and failures >= options.max_failures:
                 told = f"{failures} cells" if failures > 1 else "1 cell"
@@ -278,15 +276,33 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
             store.tick()
             progress.tick()
 
+        def on_wait() -> None:
+            on_tick()
+            interruption.check()
+
         def is_built(key: str) -> bool:
             suffix = "json" if key.startswith("features-") else "safetensors"
             return (store.folder / "artefacts" / f"{key}.{suffix}").exists()
 
         def run(wave: list[Trial]) -> None:
-            jobs = [job(trial) for trial in wave]
-            executor.run(jobs, WORK, on_event=on_event, on_tick=on_tick, on_interrupt=store.flush, is_built=is_built)
+            left = wave
+            while left:
+                jobs = [job(trial) for trial in left]
+                executor.run(
+                    jobs,
+                    WORK,
+                    on_event=on_event,
+                    on_tick=on_tick,
+                    on_interrupt=store.flush,
+                    is_built=is_built,
+                    may_start=may_start,
+                    folder=planned.results.resolve(),
+                )
+                orphans = claims.orphans((trial.trial_id for trial in wave), on_wait=on_wait)
+                left = [trial for trial in wave if trial.trial_id in orphans]
+                progress.join(left)
 
-        with _terminations_as_interrupts():
+        with stoppable():
             try:
                 run(tuning)
                 store.flush()
@@ -294,6 +310,8 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
                 run([trial for trial in final if not trial.tuning or trial.tuning in chosen])
             except KeyboardInterrupt:
                 return True
+            finally:
+                append_run(store.folder, {"started": started, "seconds": round(time.monotonic() - began, 3), **executor.account.record()})
         if waiting := sum(bool(trial.tuning) and trial.tuning not in chosen for trial in final):
             progress.say(f"{waiting} cells wait for tuning trials that their machine has lost; the same command runs them anew")
     return False
@@ -301,20 +319,6 @@ def _execute(store: Store, planned: Planned, options: RunOptions, slots: int) ->
 
 def _choices(store: Store, planned: Planned) -> dict[tuple[str, ...], Choice]:
     return choices(planned.plan.trials, store.rows, planned.results, planned.registry)
-
-
-@contextmanager
-def _terminations_as_interrupts() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def plugin_hashes(registry: Registry) -> dict[str, str]:
@@ -339,11 +343,13 @@ def _command(suite_path: Path, options: RunOptions) -> str:
         ("address", "--address"),
         ("device", "--device"),
         ("timeout", "--timeout"),
+        ("gpus_per_trial", "--gpus-per-trial"),
         ("max_failures", "--max-failures"),
     ):
         if getattr(options, name) != getattr(defaults, name):
             words += [flag, str(getattr(options, name))]
-    words += ["--quick"] * options.quick + (["-k", options.select] if options.select else [])
+    words += ["--quick"] * options.quick + ["--join"] * options.join
+    words += ["--allow-local-plugins"] * options.allow_local + (["-k", options.select] if options.select else [])
     return shlex.join(words)
 
 
@@ -361,18 +367,20 @@ def _reproduction(suite_path: Path, options: RunOptions) -> str:
     """The command without what changes no number: where results go, and on how many slots of what they are made."""
     # A path of this machine would be of no use to a reader elsewhere, and says where the user lives.
     shown = Path(suite_path.name) if suite_path.is_absolute() or ".." in suite_path.parts else suite_path
-    return _command(shown, RunOptions(device=options.device, quick=options.quick, select=options.select))
+    kept = RunOptions(device=options.device, quick=options.quick, select=options.select, allow_local=options.allow_local)
+    return _command(shown, kept)
 
 
 def _report(planned: Planned) -> str:
     """Write the report unless it stands for the ledger as it is."""
     page, made_from = planned.results / "report.html", planned.results / "report" / "ledger.blake2b"
-    digest = hashlib.blake2b((planned.results / "ledger.jsonl").read_bytes() + (planned.results / "suite.json").read_bytes()).hexdigest()
+    digest = hashlib.blake2b(read_file(planned.results / "ledger.jsonl") + read_file(planned.results / "suite.json")).hexdigest()
     if page.exists() and made_from.exists() and made_from.read_text() == digest:
         return f"Nothing new. Report: {page}"
     from bench.driver.reporting import report
+    from bench.report import RUN_FORMATS
 
-    report(planned.results, registry=planned.registry)
+    report(planned.results, registry=planned.registry, formats=RUN_FORMATS)
     write_atomic(made_from, digest.encode())
     return f"Report: {page}"
 
@@ -391,7 +399,8 @@ def _debug(planned: Planned, say: Any) -> ExitCode:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
-    row, measurements = run_trial({"trial": trial.to_dict(), "results": str(folder.resolve())})
+    local = [file.to_dict() for file in planned.registry.local]
+    row, measurements = run_trial({"trial": trial.to_dict(), "results": str(folder.resolve()), "plugins": local})
     say(json.dumps({key: value for key, value in row.items() if key != "artefacts"}, indent=1))
     say(f"{len(measurements['value'])} measurements; artefacts in {folder}/trials/{trial.trial_id}")
     return ExitCode.OK

@@ -14,10 +14,11 @@ from typing import Any
 
 from bench.contracts import Output
 from bench.driver.planning import RERUN
+from bench.errors import StoreError
 from bench.grid.cells import Trial
 from bench.grid.tuning import at_edge, choose, free, settings, validation_loss
 from bench.registry.registry import Registry
-from bench.store import TUNING_COSTS, TrialRow, write_atomic
+from bench.store import TUNING_COSTS, TrialRow, read_json, write_atomic
 from bench.suite.components import Component
 
 RECORD = "tuning.json"
@@ -74,8 +75,8 @@ def write_record(path: Path, found: Iterable[Mapping[str, Any]], *, whole: bool)
 def read_record(path: Path) -> list[dict[str, Any]]:
     """What :func:`write_record` wrote, arm by arm; nothing where there is no such file or it is damaged: a run writes it anew."""
     try:
-        return [dict(record) for record in json.loads(path.read_bytes())["arms"] if record.keys() >= _KEYS]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [dict(one) for one in read_json(path)["arms"] if one.keys() >= _KEYS]
+    except (StoreError, KeyError, TypeError, AttributeError):
         return []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.errors import ContractError
+from bench.game.folded import FOLDS, folded_pass, run
+from bench.game.outside import all_tasks, mapped
 from bench.game.regularised import unregularised
-
-STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
-"""Are we inside the engine's vmap?"""
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,12 @@ class Critic:
 
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (B,) of ``x`` (B, ...), with one-hot labels (B, classes) where the network takes them."""
-        output: Tensor = functional_call(self.module, dict(self.weights), _arguments(x, labels))
+        output: Tensor = self(*_arguments(x, labels))
         return output.flatten()
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """What any network makes of ``inputs`` (B, ...) at the weights: a tensor (B, ...), or a tuple where it gives several."""
+        return run(self.module, self.weights, inputs)
 
     def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the network makes of ``x`` before it judges: the inputs (B, F) of its last linear layer.
@@ -68,19 +70,28 @@ class Critic:
         Logits of a sample must not depend on other samples, or this is not a per-sample gradient. Layers run without what
         regularisers do to their outputs, so it is the gradient of the network itself.
         """
-        names = list(self.weights)
-        fixed = [*self.weights.values(), *([] if labels is None else [labels])]
+        inputs, names = _arguments(x, labels), list(self.weights)
+        tensors = (*inputs, *self.weights.values())
 
-        def logits(x: Tensor, *tensors: Tensor) -> Tensor:
-            weights = dict(zip(names, tensors, strict=False))
-            output: Tensor = functional_call(self.module, weights, (x, *tensors[len(names) :]))
+        def logits(inputs: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
+            output: Tensor = functional_call(self.module, dict(zip(names, weights, strict=True)), inputs)
             return output.flatten()
 
         with unregularised():
-            if STACKED.get():
-                gradient: Tensor = _InputGradient.apply(logits, x, *fixed)  # type: ignore[no-untyped-call]
-                return gradient
-            return _input_gradient(logits, x, *fixed)
+            if not mapped(tensors):
+                return _input_gradient(lambda *seen: logits(seen, tuple(self.weights.values())), *inputs)
+            folds = FOLDS.get()
+            folded = folds is not None and folds.folds(self.module, self.weights, inputs)
+
+            def gradients(*stacks: Tensor) -> Tensor:
+                weights = stacks[len(inputs) :]
+                if folded:
+                    named = dict(zip(names, weights, strict=True))
+                    return _input_gradient(lambda *seen: folded_pass(self.module, named, seen), *stacks[: len(inputs)])
+                return _input_gradient(lambda *seen: torch.vmap(logits)(seen, weights), *stacks[: len(inputs)])
+
+            gradient: Tensor = all_tasks(gradients, *tensors)
+            return gradient
 
 
 def _arguments(x: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
@@ -92,29 +103,8 @@ def alias(tensor: Tensor) -> Tensor:
     return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
-def _input_gradient(logits: Callable[..., Tensor], x: Tensor, *tensors: Tensor) -> Tensor:
+def _input_gradient(logits: Callable[..., Any], x: Tensor, *labels: Tensor) -> Tensor:
     """Plain autograd: per-sample gradients are slices of the gradient of the sum, over samples and tasks."""
     with torch.enable_grad():
         x = alias(x)
-        return torch.autograd.grad(logits(x, *tensors).sum(), x, create_graph=True)[0]
-
-
-class _InputGradient(torch.autograd.Function):
-    """Called for one task under vmap, computed for all.
-
-    The vmap rule sees the stacked tensors, which carry plain autograd's graph, so the gradient is
-    taken outside the map like every other one (nested transforms would refuse more user code).
-    """
-
-    @staticmethod
-    def forward(logits: Callable[..., Tensor], x: Tensor, *tensors: Tensor) -> Tensor:  # type: ignore[override]
-        raise ContractError("critic.input_gradient runs only inside the engine's map over tasks")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None: ...
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], logits: Callable[..., Tensor], x: Tensor, *tensors: Tensor) -> tuple[Tensor, int]:
-        _, x_dim, *dims = in_dims
-        x = x.movedim(x_dim, 0) if x_dim is not None else x.expand(info.batch_size, *x.shape)
-        return _input_gradient(torch.vmap(logits, (0, *dims)), x, *tensors), 0
+        return torch.autograd.grad(logits(x, *labels).sum(), x, create_graph=True)[0]

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench import seeds
-
-
-class _Draw(torch.autograd.Function):
-    """Noise of one task as a function of its key; the vmap rule sees the keys of all tasks at once.
-
-    The numbers a task gets depend on (key, path, shape) only, so neither the chunk size nor
-    vectorisation changes them, and vmap's own randomness stays switched off.
-    """
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        key: Tensor, kind: str, path: tuple[str | int, ...], shape: tuple[int, ...], dtype: torch.dtype
-    ) -> Tensor:
-        generator = torch.Generator().manual_seed(seeds.key("draw", int(key), *path))
-        draw = torch.randn if kind == "normal" else torch.rand
-        return draw(shape, generator=generator, dtype=torch.float64).to(dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.mark_non_differentiable(output)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], key: Tensor, *rest: Any) -> tuple[Tensor, int]:
-        return torch.stack([_Draw.forward(one, *rest) for one in key]), 0
+from bench.game.outside import all_tasks, mapped
 
 
 @dataclass(frozen=True)
@@ -71,5 +47,15 @@ class Draws:
         return self._draw("uniform", name, shape)
 
     def _draw(self, kind: str, name: str, shape: tuple[int, ...]) -> Tensor:
-        drawn: Tensor = _Draw.apply(self.key, kind, (*self.path, name), tuple(shape), self.dtype)  # type: ignore[no-untyped-call]
-        return drawn.to(self.device)
+        """The numbers depend on (key, path, shape) only: neither the chunk size nor vectorisation changes them."""
+        draw, path = torch.randn if kind == "normal" else torch.rand, (*self.path, name)
+
+        def numbers(keys: Tensor) -> Tensor:
+            of_tasks = [
+                draw(tuple(shape), generator=torch.Generator().manual_seed(seeds.key("draw", key, *path)), dtype=torch.float64)
+                for key in keys.flatten().tolist()
+            ]
+            return torch.stack(of_tasks).reshape(*keys.shape, *shape).to(self.device, self.dtype)
+
+        drawn: Tensor = all_tasks(numbers, self.key) if mapped([self.key]) else numbers(self.key)
+        return drawn

@@ -1,8 +1,9 @@
 """One engine for few-shot games: batches tasks, owns the adaptation loop, takes every derivative.
 
 A meta-learner is written for ONE task and never calls autograd. The engine maps its functions over
-the T tasks of a chunk (``torch.vmap``, or a loop that gives the same numbers), stacks parameters as
-[T, ...], and differentiates outside the map with plain ``torch.autograd.grad``.
+the T tasks of a chunk (as ``torch.vmap`` does, or in a loop that gives the same numbers), stacks parameters
+as [T, ...], and differentiates outside the map with plain ``torch.autograd.grad``. Networks that games run
+through their critic leave the map and take the tasks' samples as one batch, where that is the same.
 
 Suffixes: T tasks, S support samples, K adaptation steps.
 Notation: theta = meta, phi = params (what adaptation changes), L_p = loss of player p.
@@ -22,8 +23,10 @@ from torch.autograd.graph import register_multi_grad_hook
 from bench.contracts import Lookahead
 from bench.errors import ContractError
 from bench.game.checks import check_module, explain, same_shape
-from bench.game.critic import STACKED, alias
+from bench.game.critic import alias
 from bench.game.draws import Draws
+from bench.game.folded import FOLDS, Folds
+from bench.game.mapping import one_by_one, vectorised
 from bench.game.recompute import recomputed
 from bench.game.regularised import Regularised
 from bench.trees import Path, Tree, leaves, rebuild, tree_map
@@ -66,6 +69,8 @@ class Engine:
         watched: None, or a dict that receives the latest "loss.<player>", "gradient_norm.<player>" (root mean square over
             tasks) and their "meta_" counterparts.
         norms: None, or a list that receives {player: norm of its gradient [T]} of each adaptation step; of several moves, the last's.
+        folds: which networks run for all tasks at once and why others do not (:mod:`bench.game.folded`), by what they are and nothing
+            else; None where the engine was told not to (``fold``), which tests compare with.
         gradient_evaluations: derivatives taken of one player's loss on one task's batch (or of one task's samples); pulling a
             derivative back through a second-order inner gradient counts as one more. Each is counted where it happens.
         samples_seen: real samples that entered a loss.
@@ -84,12 +89,14 @@ class Engine:
         task_chunk: int | None = None,
         remember: int = REMEMBERED,
         training: bool = True,
+        fold: bool = True,
     ) -> None:
         self.game, self.learner, self.adaptation_steps = game, learner, adaptation_steps
         self.players: tuple[str, ...] = game.players
         self.modules: Mapping[str, nn.Module] = game.modules
         self.vectorise, self.task_chunk, self.remember = vectorise, task_chunk, remember
         self.regularisers, self.augmentations = dict(regularisers or {}), tuple(augmentations)
+        self.folds = Folds() if fold else None
         self.gradient_evaluations = 0
         self.samples_seen = 0
         device = next((weight.device for module in game.modules.values() for weight in module.parameters()), torch.device("cpu"))
@@ -129,17 +136,14 @@ class Engine:
         """
         tensors = [leaf for tree in stacked for _, leaf in leaves(tree)]
         versions = [tensor._version for tensor in tensors]
-        token = STACKED.set(self.vectorise)
+        vectorise = self.vectorise and len(tensors[0]) > 1  # one task is its own loop, without the price of a map
+        token = FOLDS.set(self.folds if vectorise else None)
         try:
-            if self.vectorise:
-                result = torch.vmap(f, randomness="error")(*stacked)
-            else:
-                ones = [f(*(tree_map(lambda a, t=t: a[t], tree) for tree in stacked)) for t in range(len(tensors[0]))]
-                result = _stack(ones)
+            result = (vectorised if vectorise else one_by_one)(f, stacked, tensors)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise ContractError(f"{author}: {explain(error)}") from error
         finally:
-            STACKED.reset(token)
+            FOLDS.reset(token)
         if versions != [tensor._version for tensor in tensors]:
             raise ContractError(f"{author} changed one of its arguments in place; return new tensors (p - lr * g, not p -= lr * g)")
         return result
@@ -359,14 +363,21 @@ class Engine:
                 self._adapting = False
             if self.norms is not None:
                 norms |= {player: _norm(own) for player, own in grads.items()}
+            now = [{player: tree[player] for player in movers} for tree in (params, grads, inner)]
+            moved = self.map(author, partial(self._moved, meta, k), *now, batch)
+            after, states = same_shape(author, (now[0], now[2]), moved)
             for player in movers:
-                move = partial(self.learner.update, meta, player, k)
-                moved = self.map(author, move, params[player], grads[player], inner[player], batch)
-                params[player], inner[player] = same_shape(author, (params[player], inner[player]), moved)
-                params[player] = self._regularised.projected(player, params[player])
+                params[player], inner[player] = self._regularised.projected(player, after[player]), states[player]
         if self.norms is not None:
             self.norms.append(norms)
         return {"params": params, "inner": inner, "state": state}
+
+    def _moved(self, meta: Tree, k: int, params: Tree, grads: Tree, inner: Tree, batch: Tree) -> tuple[Tree, Tree]:
+        """Params and inner states of the players of a group, of one task, each after its own step."""
+        after, states = {}, {}
+        for player in params:
+            after[player], states[player] = self.learner.update(meta, player, k, params[player], grads[player], inner[player], batch)
+        return after, states
 
     def _counted_once(self, step: Callable[[Tree, Order], Tree]) -> Callable[[Tree, Order], Tree]:
         """``step`` whose costs are those of a remembered second-order step, however often it is done."""
@@ -622,12 +633,3 @@ def _pulled(
         return tuple(torch.zeros_like(leaf) for leaf in inputs)
     variable, along = zip(*live, strict=True)
     return torch.autograd.grad(variable, inputs, along, create_graph=create_graph, materialize_grads=True)
-
-
-def _stack(ones: list[Tree]) -> Tree:
-    """Trees of single tasks -> one tree with a leading task axis; pairs stay pairs."""
-    if isinstance(ones[0], Mapping):
-        return {name: _stack([one[name] for one in ones]) for name in ones[0]}
-    if isinstance(ones[0], tuple):
-        return tuple(_stack(list(branches)) for branches in zip(*ones, strict=True))
-    return torch.stack(ones)

@@ -25,19 +25,32 @@ class Outer:
 
     Attributes:
         step: outer steps done.
-        progress: share of the budget that is spent, in [0, 1).
         state: the outer optimiser's state, a tree; part of a checkpoint.
         added: gradient of what regularisers add to the meta-objective of this outer step, by meta's top-level names.
+        horizon_use: what has made the numbers depend on how large the whole budget is, in words; empty as long as nothing has.
     """
 
     def __init__(self, learner: Any, regularisers: Iterable[Any] = ()) -> None:
         self.step = 0
-        self.progress = 0.0
+        self.horizon_use = ""
         self.state: Tree = {}
         self.added: Tree = {}
         self._learner = learner
         self._regularisers = tuple(regularisers)
-        self._schedule = SCHEDULES[getattr(learner, "outer_schedule", "constant")]
+        self._schedule = getattr(learner, "outer_schedule", "constant")
+        if self._schedule not in SCHEDULES:
+            raise ContractError(f"{type(learner).__name__}.outer_schedule is {self._schedule!r}; it must be one of {', '.join(SCHEDULES)}")
+        self._progress = 0.0
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, in [0, 1). Who reads it can't go on with a larger budget, of which it would be another."""
+        self.horizon_use = self.horizon_use or f"{type(self._learner).__name__} reads which share of the budget is spent"
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self._progress = share
 
     def descend(self, meta: Tree, gradient: Tree) -> Tree:
         """``meta`` after one step of the outer optimiser along ``-gradient``.
@@ -62,13 +75,19 @@ class Outer:
             self._check_rates(meta)
             self.state = optimiser.start(before)
         direction, self.state = optimiser.direction(gradient, self.state, self.step)
-        factor = self._schedule(self.progress)
+        factor = self._factor()
         rates = rebuild(before, (factor * self._rate(path) for path, _ in leaves(before)))
         after = tree_map(lambda leaf, move, rate: leaf - rate * move, before, direction, rates)
         for regulariser in self._regularisers:
             if hasattr(regulariser, "adjust_update"):
                 after = regulariser.adjust_update(before, after, rates)
         return {**meta, **after}
+
+    def _factor(self) -> float:
+        if self._schedule == "constant":
+            return 1.0
+        self.horizon_use = self.horizon_use or f"outer_schedule {self._schedule} follows the share of the budget that is spent"
+        return SCHEDULES[self._schedule](self._progress)
 
     def _setting(self, name: str) -> Any:
         """An attribute that only learners which descend owe.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,17 @@ def judge_trial(trial: Trial, place: Trial | Transfer, registry: Registry) -> Tr
         configuration=None,
         tuning=None,
     )
+
+
+def judges(trials: Iterable[Trial], registry: Registry) -> dict[str, Trial]:
+    """By key, the trials that meta-train the judges of ``trials``."""
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        for place in (trial, trial.transfer):
+            if place and place.judge_key and place.judge_key not in found:
+                judge = judge_trial(trial, place, registry)
+                found |= {place.judge_key: judge} if judge else {}
+    return found
 
 
 def _component(family: str, spelled: Mapping[str, Mapping[str, Any]]) -> Component:

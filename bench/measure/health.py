@@ -35,7 +35,7 @@ def health_outputs(players: Iterable[str]) -> dict[str, Output]:
         for player in players
         for name, output in (
             (gradient_norm(player), Output("lower", nan, f"{player}: gradient norm", about="game")),
-            (vanishing_steps(player), Output("lower", 0.0, f"{player}: share of vanishing steps", about="game")),
+            (vanishing_steps(player), Output("lower", 0.0, f"{player}: share of vanishing steps", about="game", range=(0, 1))),
         )
     }
 

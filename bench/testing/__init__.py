@@ -23,7 +23,9 @@ CONTRACTS = (
     "meta_regulariser",
     "metric",
     "network",
+    "observer",
     "penalty",
+    "reporter",
     "task_distribution",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in CONTRACTS))  # first: authors then see the numbers that broke a rule
@@ -40,8 +42,11 @@ from bench.testing.meta_learner import MetaLearnerContract, SamplingLearnerContr
 from bench.testing.meta_regulariser import MetaRegulariserContract  # noqa: E402
 from bench.testing.metric import MetricContract, small_adapted, with_fakes  # noqa: E402
 from bench.testing.network import NetworkContract  # noqa: E402
+from bench.testing.observer import ObserverContract  # noqa: E402
 from bench.testing.penalty import PenaltyContract  # noqa: E402
+from bench.testing.reporter import ReporterContract  # noqa: E402
 from bench.testing.small_game import SmallGan, small_draws, small_episodes, small_networks  # noqa: E402
+from bench.testing.small_run import small_frame, small_outcomes  # noqa: E402
 from bench.testing.task_distribution import TaskDistributionContract  # noqa: E402
 
 __all__ = [
@@ -56,7 +61,9 @@ __all__ = [
     "MetaRegulariserContract",
     "MetricContract",
     "NetworkContract",
+    "ObserverContract",
     "PenaltyContract",
+    "ReporterContract",
     "SamplingLearnerContract",
     "SmallGan",
     "TaskDistributionContract",
@@ -67,6 +74,8 @@ __all__ = [
     "small_adapted",
     "small_draws",
     "small_episodes",
+    "small_frame",
     "small_networks",
+    "small_outcomes",
     "with_fakes",
 ]

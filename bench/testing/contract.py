@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from bench.errors import ContractError, did_you_mean
+from bench.registry.global_state import Snapshot
 
 UNUSUAL = 1_873_540_291
 """A seed that nobody sets: a component that seeds a generator, even again, is seen."""
@@ -62,39 +63,17 @@ def global_state_untouched(*, torch_draws: bool = False) -> Iterator[None]:
         torch_draws: whether torch's global generator may move, as the initialisers of a network move it.
 
     Raises:
-        AssertionError: random state, default dtype, number of threads, gradient mode or determinism differ afterwards.
+        AssertionError: a part of :data:`bench.registry.global_state.PARTS` differs afterwards.
     """
-    python, numpy, generator = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    dtype, threads, grad = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    outside = Snapshot()
     random.seed(UNUSUAL)
     np.random.seed(UNUSUAL)
     if not torch_draws:
         torch.manual_seed(UNUSUAL)
-    before = _global_state()
+    before = Snapshot()
     try:
         yield
-        after = _global_state()
-        changed = [name for name in before if before[name] != after[name] and not (torch_draws and name == "torch's random state")]
+        changed = [part.name for part in before.changed() if not (torch_draws and part.name == "torch's random state")]
         assert not changed, f"it changed {', '.join(changed)}, which other components share; take noise from `draws` or `rng`"
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(generator)
-        torch.set_default_dtype(dtype)
-        torch.set_num_threads(threads)
-        torch.set_grad_enabled(grad)
-        if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it takes seconds
-            torch.use_deterministic_algorithms(deterministic)
-
-
-def _global_state() -> dict[str, Any]:
-    return {
-        "Python's random state": random.getstate(),
-        "NumPy's random state": str(np.random.get_state(legacy=False)),
-        "torch's random state": torch.get_rng_state().numpy().tobytes(),
-        "torch's default dtype": torch.get_default_dtype(),
-        "torch's number of threads": torch.get_num_threads(),
-        "torch's gradient mode": torch.is_grad_enabled(),
-        "torch's determinism": torch.are_deterministic_algorithms_enabled(),
-    }
+        outside.restore()

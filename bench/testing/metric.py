@@ -88,6 +88,8 @@ class MetricContract(Contract):
         for name, value in values.items():
             assert np.shape(value) == (() if name in getattr(metric, "pooled", ()) else (TASKS,))
             assert np.isfinite(value).all(), f"{name} is {value} for a perfect sampler"
+            low, high = metric.outputs[name].range or (-np.inf, np.inf)
+            assert ((low <= value) & (value <= high)).all(), f"{name} is {value}, outside of its range from {low} to {high}"
 
     def test_better_is_what_it_says(self, metric: Any, adapted: Adapted, worse: Adapted) -> None:
         """At least one of its values is worse, by its own reading, for worse samples; and none of them is better."""

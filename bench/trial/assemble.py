@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from bench.game.checks import check_third_order
 from bench.game.critic import Critic
 from bench.game.engine import Engine
 from bench.grid.cells import SHUFFLED, Trial
+from bench.registry.local import LocalFile
 from bench.registry.registry import Registry, discover
 from bench.suite.locations import without_locations
 from bench.suite.model import Component
@@ -36,6 +37,7 @@ class Setup:
         stream: the tasks it sees, with the control applied; ``plain_stream``: the same without.
         trainer, adapter: engines for meta-training and for adaptation to held-out tasks (test-time hyperparameters).
         judge: the classifier that the metrics ask for, see :func:`bench.trial.judging.with_judge`; None where they do not.
+        made: the objects behind the components of game and learner, which own nothing but their settings.
     """
 
     trial: Trial
@@ -49,6 +51,7 @@ class Setup:
     extractor: FeatureExtractor
     vectorised: bool
     judge: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None
+    made: tuple[tuple[Component, Any], ...] = ()
 
     @property
     def learner(self) -> Any:
@@ -57,59 +60,62 @@ class Setup:
 
 
 @cache
-def worker_registry() -> Registry:
-    """The plugins, looked up once per worker."""
-    return discover()
+def worker_registry(*local: LocalFile) -> Registry:
+    """The plugins, looked up once per worker, and the suite's own ``local`` ones."""
+    return discover(local=local)
 
 
 @cache
-def _tasks(name: str, parameters: str) -> TaskDistribution:
-    tasks: TaskDistribution = worker_registry().create("task_distributions", name, json.loads(parameters))
+def _tasks(name: str, parameters: str, *local: LocalFile) -> TaskDistribution:
+    tasks: TaskDistribution = worker_registry(*local).create("task_distributions", name, json.loads(parameters))
     return tasks
 
 
 @cache
-def _extractor(name: str, parameters: str, tasks_name: str, tasks_parameters: str, folder: Path) -> FeatureExtractor:
-    registry, settings = worker_registry(), json.loads(parameters)
+def _extractor(name: str, parameters: str, tasks_name: str, tasks_parameters: str, folder: Path, *local: LocalFile) -> FeatureExtractor:
+    registry, settings = worker_registry(*local), json.loads(parameters)
     made = registry.create("feature_extractors", name, settings)
     extractor = as_extractor(made, name, settings, registry.source_hash("feature_extractors", name))
-    tasks = _tasks(tasks_name, tasks_parameters)
+    tasks = _tasks(tasks_name, tasks_parameters, *local)
     extractor.prepare(getattr(tasks, "single_class", tasks), folder)
     return extractor
 
 
-def assemble(trial: Trial, artefacts: Path) -> Setup:
+def assemble(trial: Trial, artefacts: Path, local: Sequence[LocalFile] = ()) -> Setup:
     """Build everything that the trial names.
 
     Args:
         trial: the cell.
         artefacts: folder in which extractors that are trained once are kept.
+        local: local plugins of the suite.
 
     Raises:
         ContractError: the components do not work together; DataError: data are missing; MetricError: a bad extractor.
     """
-    registry = worker_registry()
-    tasks = _tasks(*_spelled(trial.task_distribution))
+    registry = worker_registry(*local)
+    tasks = _tasks(*_spelled(trial.task_distribution), *local)
     modules = _modules(trial, registry, tasks.sample_spec)
+    made: list[tuple[Component, Any]] = []
+
+    def make(component: Component, test: Mapping[str, Any]) -> Any:
+        made.append((component, registry.create(component.family, component.name, {**component.parameters, **test})))
+        return made[-1][1]
+
     penalties: dict[str, Any] = {}
     regularisers: dict[str, Any] = {}
     for component in trial.regularisers:
-        made = registry.create("regularisers", component.name, component.parameters)
         acts_on = registry.component("regularisers", component.name).attributes.get("acts_on")
         group = penalties if acts_on == "player" else regularisers
         # Random numbers and learned parameters are named after it, so not by its label, which is in no identity.
-        group[f"{component.name}-{len(group)}"] = made
-    augmentations = {
-        f"{component.name}-{number}": registry.create("augmentations", component.name, component.parameters)
-        for number, component in enumerate(trial.augmentations)
-    }
-    loss = registry.create("gan_losses", trial.gan_loss.name, trial.gan_loss.parameters) if trial.gan_loss else None
+        group[f"{component.name}-{len(group)}"] = make(component, {})
+    augmentations = {f"{component.name}-{number}": make(component, {}) for number, component in enumerate(trial.augmentations)}
+    loss = make(trial.gan_loss, {}) if trial.gan_loss else None
     parts = Parts(modules=modules, critic=Critic, loss=loss, penalties=penalties, augmentations=augmentations, spec=tasks.sample_spec)
     plain_stream = _stream(trial, trial.task_distribution, registry)
 
     def engine(*, training: bool, **test: Mapping[str, Any]) -> Engine:
-        learner = registry.create("meta_learners", trial.meta_learner.name, {**trial.meta_learner.parameters, **test.get("learner", {})})
-        rules = registry.create("games", trial.game.name, {**trial.game.parameters, **test.get("game", {})})
+        learner = make(trial.meta_learner, test.get("learner", {}))
+        rules = make(trial.game, test.get("game", {}))
         if not getattr(learner, "plays", True):
             return SamplingEngine(rules.bind(parts), learner, plain_stream, trial.replicate)
         check_third_order(modules, penalties.values(), getattr(learner, "order", 1))
@@ -129,6 +135,7 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
         )
 
     trainer = engine(training=True)
+    adapter = engine(training=False, learner=trial.meta_learner.test, game=trial.game.test)
     return Setup(
         trial=trial,
         registry=registry,
@@ -136,10 +143,11 @@ def assemble(trial: Trial, artefacts: Path) -> Setup:
         plain_stream=plain_stream,
         modules=modules,
         trainer=trainer,
-        adapter=engine(training=False, learner=trial.meta_learner.test, game=trial.game.test),
+        adapter=adapter,
         metrics=_metrics(trial.metrics, registry),
-        extractor=_extractor(*_spelled(trial.feature_extractor), *_spelled(trial.task_distribution), artefacts),
+        extractor=_extractor(*_spelled(trial.feature_extractor), *_spelled(trial.task_distribution), artefacts, *local),
         vectorised=trainer.vectorise,
+        made=tuple(made),
     )
 
 
@@ -158,13 +166,15 @@ def where_measured(setup: Setup, artefacts: Path) -> Setup:
         setup,
         stream=stream,
         metrics=_metrics(trial.transfer.metrics, setup.registry),
-        extractor=_extractor(*_spelled(trial.feature_extractor), *_spelled(trial.transfer.task_distribution), artefacts),
+        extractor=_extractor(
+            *_spelled(trial.feature_extractor), *_spelled(trial.transfer.task_distribution), artefacts, *setup.registry.local
+        ),
     )
 
 
 def _stream(trial: Trial, distribution: Component, registry: Registry, *, shuffled: bool = False) -> TaskStream:
     name = [distribution.name, without_locations(distribution, registry)]
-    tasks = _tasks(*_spelled(distribution))
+    tasks = _tasks(*_spelled(distribution), *registry.local)
     return TaskStream(tasks, name, seed=trial.seed, protocol=dict(trial.protocol), shuffled=shuffled, device=trial.device)
 
 
@@ -183,8 +193,14 @@ def _modules(trial: Trial, registry: Registry, spec: SampleSpec) -> dict[str, nn
     modules = {}
     for player, role in roles.items():
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeds.key("initialisation", trial.seed, trial.replicate, player) % 2**63)
+            seed = seeds.key("initialisation", trial.seed, trial.replicate, player) % 2**63
+            torch.manual_seed(seed)
             module = network.build(role, spec)
+            if torch.initial_seed() != seed:
+                raise ContractError(
+                    f"network {trial.network.label!r} seeds torch while it builds the {role}, so that all replicates would start alike; "
+                    "leave the seed alone"
+                )
         if not isinstance(module, nn.Module):
             raise ContractError(f"network {trial.network.name!r} must build an nn.Module for the {role}, got {type(module).__name__}")
         modules[player] = module.to(trial.device)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.contracts import Adapted, Episode, Metric, Split
+from bench.errors import ContractError
 from bench.measure.convergence import divergence_class
 from bench.suite.model import Component
 from bench.trees import Tree
@@ -177,13 +179,39 @@ def _flat_features(predictions: Array) -> Array:
 
 
 def _values(metrics: Sequence[tuple[Component, Metric]], look: Adapted, only: str | None) -> dict[tuple[int, str], Array]:
-    """Values by position in ``metrics`` and name."""
-    return {
-        (number, name): np.asarray(values, dtype=np.float64)
-        for number, (_, metric) in enumerate(metrics)
-        for name, values in metric.measure(look).items()
-        if only is None or name == only
-    }
+    """Values by position in ``metrics`` and name.
+
+    Raises:
+        ContractError: a metric answers what it has not declared, or changes what the others see, too.
+    """
+    found: dict[tuple[int, str], Array] = {}
+    before = _checksums(look)
+    for number, (component, metric) in enumerate(metrics):
+        who = f"metric {component.label!r}"
+        answer = metric.measure(look)
+        if changed := [name for name, checksum in _checksums(look).items() if checksum != before[name]]:
+            raise ContractError(f"{who} changed {', '.join(changed)} in place, which the other metrics see, too; copy it first")
+        if not isinstance(answer, Mapping):
+            raise ContractError(f"{who} must return a mapping of outputs to values, got {type(answer).__name__}")
+        for name, values in answer.items():
+            if only is None or name == only:
+                found[number, name] = _checked(f"output {name!r} of {who}", values, len(look.fake))
+    return found
+
+
+def _checksums(look: Adapted) -> dict[str, int]:
+    """Of every array that metrics are shown."""
+    return {name: zlib.crc32(np.ascontiguousarray(value).data) for name, value in vars(look).items() if isinstance(value, np.ndarray)}
+
+
+def _checked(what: str, values: Any, tasks: int) -> Array:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"{what} must be numbers, one a task or one for all, got {type(values).__name__} ({error})") from error
+    if numbers.shape not in ((), (tasks,)):
+        raise ContractError(f"{what} must have one value a task, shape [{tasks}], or one for all, got shape {list(numbers.shape)}")
+    return numbers
 
 
 def _fingerprint(setup: Setup, component: Component, metric: Metric, look: Adapted) -> str:

@@ -5,6 +5,7 @@ Shape suffixes: T tasks, S support samples, Q query samples, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,13 +47,14 @@ class Judge:
         return np.concatenate(logits)
 
 
-def with_judge(setup: Setup, place: Trial | Transfer, artefacts: Path) -> Setup:
+def with_judge(setup: Setup, place: Trial | Transfer, artefacts: Path, on_progress: Callable[[float], None]) -> Setup:
     """``setup`` with the judge that the metrics at ``place`` ask for, if any; meta-trained where the artefacts have none.
 
     Args:
         setup: what is measured.
         place: its trial, or what that is transferred to.
         artefacts: folder of what trials share.
+        on_progress: told the share of the judge's meta-training that is done.
 
     Raises:
         DataError, ContractError: as :func:`bench.trial.assemble.assemble`; StoreError: the artefact is damaged.
@@ -60,12 +62,19 @@ def with_judge(setup: Setup, place: Trial | Transfer, artefacts: Path) -> Setup:
     trial = judge_trial(setup.trial, place, setup.registry)
     if trial is None:
         return replace(setup, judge=None)
-    own = assemble(trial, artefacts)
+    own = assemble(trial, artefacts, setup.registry.local)
     path = artefacts / f"{place.judge_key}.safetensors"
     if not path.exists():
         meta = own.trainer.init(torch.Generator().manual_seed(seeds.key("judge", trial.seed)))
         training = meta_train(
-            own.trainer, own.stream, meta, Outer(own.learner), replicate=0, axis="outer_steps", amount=trial.budget["amount"]
+            own.trainer,
+            own.stream,
+            meta,
+            Outer(own.learner),
+            replicate=0,
+            axis="outer_steps",
+            amount=trial.budget["amount"],
+            on_progress=on_progress,
         )
         save_tree(path, flatten({"meta": training.meta, "carried": own.trainer.carried}))
     meta, own.adapter.carried = load_trained(path, trial.device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.store import MEASUREMENT_COLUMNS
@@ -23,3 +24,10 @@ class Rows:
         """All rows of ``other``."""
         for name in MEASUREMENT_COLUMNS:
             self.columns[name] += other.columns[name]
+
+    def keep(self, split: str, outer_steps: Iterable[int]) -> None:
+        """Of the rows of ``split``, those at ``outer_steps`` only."""
+        wanted = set(outer_steps)
+        places = zip(self.columns["split"], self.columns["outer_step"], strict=True)
+        kept = [own != split or step in wanted for own, step in places]
+        self.columns = {name: list(itertools.compress(values, kept)) for name, values in self.columns.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,29 @@ from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.grid.cells import Trial
 from bench.grid.tuning import validation_loss
+from bench.registry.local import LocalFile
 from bench.store import load_tree, save_samples, save_tree, tree_metadata, write_atomic, write_progress
 from bench.suite.model import Component
 from bench.trees import Tree, flatten, tree_map, unflatten
-from bench.trial.assemble import Setup, assemble, where_measured
+from bench.trial.assemble import Setup, assemble, where_measured, worker_registry
+from bench.trial.containment import Settled, contained
 from bench.trial.evaluation import evaluate
 from bench.trial.judging import with_judge
+from bench.trial.lineage import CHECKPOINT, write_lineage
+from bench.trial.lineage import FILE as LINEAGE
 from bench.trial.rows import Rows
-from bench.trial.training import Training, meta_train
+from bench.trial.training import Training, Validation, meta_train
 
-CHECKPOINT = "checkpoint.safetensors"
 COSTS = ("seconds", "gradient_evaluations", "samples_seen", "flops")
 
 
 def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Run the trial of ``payload`` ({"trial": ..., "results": folder}).
+    """Run the trial of ``payload``.
+
+    Args:
+        payload: ``trial``, see :meth:`bench.grid.cells.Trial.to_dict`; ``results``, the folder; ``plugins``, the local ones, see
+            :meth:`bench.registry.local.LocalFile.to_dict`; and where the trial has a shorter one to
+            go on from, ``shorter``, that one's id (:class:`bench.trial.lineage.Shorter`).
 
     Returns:
         The ledger row (status, reason, costs) and the measurements by column.
@@ -41,21 +49,37 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=trial.device != "cpu")
     _forget_peak_memory(trial.device)
-    artefacts = results / "artefacts"
-    setup = with_judge(assemble(trial, artefacts), trial, artefacts)
+    local = tuple(LocalFile.from_dict(one) for one in payload.get("plugins", ()))
+    shorter = results / "trials" / payload["shorter"] / CHECKPOINT if payload.get("shorter") else None
+    with contained(trial, worker_registry(*local)) as check:
+        return _run(trial, results, local, shorter, check)
+
+
+def _run(
+    trial: Trial, results: Path, local: Sequence[LocalFile], shorter: Path | None, check: Callable[[], None]
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    artefacts, folder = results / "artefacts", results / "trials" / trial.trial_id
+    folder.mkdir(parents=True, exist_ok=True)
+    report = partial(_reporter, folder, check)
+    setup = with_judge(assemble(trial, artefacts, local), trial, artefacts, report("training the judge"))
     _record_extractor(setup, trial.task_distribution, artefacts / f"{trial.features_key}.json")
     measured = where_measured(setup, artefacts)
     if trial.transfer is not None:
-        measured = with_judge(measured, trial.transfer, artefacts)
+        measured = with_judge(measured, trial.transfer, artefacts, report("training the judge"))
         _record_extractor(measured, trial.transfer.task_distribution, artefacts / f"{trial.transfer.features_key}.json")
     setup.registry.observe("bench_trial_started", trial=trial.to_dict())
-    folder = results / "trials" / trial.trial_id
-    folder.mkdir(parents=True, exist_ok=True)
-    warm = _warm_start(setup, artefacts)
-    training = _train(setup, folder, artefacts, warm["spent"])
+    warm = _warm_start(setup, artefacts, report("the shared warm start"))
+    settled = Settled(setup.made)
+    progress = report()
+
+    def checked(share: float) -> None:
+        progress(share)
+        settled.check()
+
+    training = _train(setup, folder, artefacts, warm["spent"], shorter, checked)
     row: dict[str, Any] = {"status": "diverged" if training.diverged else "ok", "reason": training.diverged}
     evaluation_began = time.perf_counter()
-    files = [CHECKPOINT]
+    files = [CHECKPOINT, LINEAGE]
     if trial.configuration is not None:  # it chooses settings, so it has no business on meta-test
         if not training.diverged and not math.isfinite(training.best_loss):
             row |= {"status": "diverged", "reason": f"no validation on meta-val has a finite {trial.primary_metric}"}
@@ -67,6 +91,7 @@ def run(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]
         files.append("samples.npz")
         if tested.diverged:
             row |= {"status": "diverged", "reason": tested.diverged}
+    settled.check()
     row["reason"] = row["reason"] or "; ".join(caveats(setup))
     evaluation_seconds = training.evaluation_seconds + time.perf_counter() - evaluation_began
     row |= {name: getattr(training, name) + warm[name] for name in COSTS}
@@ -89,8 +114,13 @@ def caveats(setup: Setup) -> list[str]:
     return caveats
 
 
-def _train(setup: Setup, folder: Path, artefacts: Path, spent: float) -> Training:
-    """Meta-train on what the warm start left of the budget, or go on from where a cell that shares the meta-training ended."""
+def _train(
+    setup: Setup, folder: Path, artefacts: Path, spent: float, shorter: Path | None, on_progress: Callable[[float], None]
+) -> Training:
+    """Meta-train on what the warm start left of the budget, or go on from where a cell that shares the meta-training ended.
+
+    ``shorter`` is the checkpoint of the same cell with a smaller budget.
+    """
     trial, checkpoint = setup.trial, folder / CHECKPOINT
     shared = artefacts / f"{trial.transfer.training_key}.safetensors" if trial.transfer else None
     if shared is not None and shared.exists():
@@ -105,41 +135,40 @@ def _train(setup: Setup, folder: Path, artefacts: Path, spent: float) -> Trainin
         pairs = zip(rows.columns["metric"], rows.columns["value"], strict=True)
         return validation_loss([value for metric, value in pairs if metric == trial.primary_metric], reading) if reading else math.inf
 
-    generator = torch.Generator().manual_seed(_learner_seed(trial))
-    meta = setup.trainer.init(generator)
+    times = trial.protocol["validations"]
     training = meta_train(
         setup.trainer,
         setup.stream,
-        meta,
+        setup.trainer.init(torch.Generator().manual_seed(_learner_seed(trial))),
         Outer(setup.learner, setup.trainer.regularisers.values()),
         replicate=trial.replicate,
         axis=trial.budget["axis"],
         amount=trial.budget["amount"] - spent,
-        validations=trial.protocol["validations"],
-        validate=validate if reading else None,
-        judge=judge if trial.tunes else None,
+        validation=Validation(times, validate, judge if trial.tunes else None) if reading and times else None,
         checkpoint=checkpoint,
-        on_progress=_reporter(folder),
+        shorter=shorter,
+        on_progress=on_progress,
     )
+    write_lineage(folder, trial, training.horizon_use)
     if shared is not None and not shared.exists():
         write_atomic(shared, checkpoint.read_bytes())
     return training
 
 
-def _warm_start(setup: Setup, artefacts: Path) -> dict[str, float]:
+def _warm_start(setup: Setup, artefacts: Path, on_progress: Callable[[float], None]) -> dict[str, float]:
     """Give the networks the parameters of the joint phase that arms share; its costs are charged to each of them."""
     trial = setup.trial
     if not trial.warm_key:
         return dict.fromkeys(("spent", *COSTS), 0.0)
     path = artefacts / f"{trial.warm_key}.safetensors"
     if not path.exists():
-        _build_warm_start(setup, path)
+        _build_warm_start(setup, path, on_progress)
     for player, weights in unflatten(load_tree(path)).items():
         setup.modules[player].load_state_dict(weights)
     return {name: float(value) for name, value in tree_metadata(path).items()}
 
 
-def _build_warm_start(setup: Setup, path: Path) -> None:
+def _build_warm_start(setup: Setup, path: Path, on_progress: Callable[[float], None]) -> None:
     """Joint training of the warm start's learner from the networks' initialisation."""
     trial, plan = setup.trial, setup.trial.budget["warm_start"]
     component = Component(**plan["learner"])
@@ -162,6 +191,7 @@ def _build_warm_start(setup: Setup, path: Path) -> None:
         replicate=trial.replicate,
         axis=trial.budget["axis"],
         amount=plan["amount"],
+        on_progress=on_progress,
     )
     charged = {name: repr(getattr(training, name)) for name in ("spent", *COSTS)}
     save_tree(path, flatten(_networks(engine, setup.plain_stream, training.meta)), metadata=charged)
@@ -186,15 +216,16 @@ def _learner_seed(trial: Trial) -> int:
     return seeds.key("meta-learner", trial.seed, trial.replicate)
 
 
-def _reporter(folder: Path) -> Any:
-    """Tell the driver the share of the budget that is spent, at most once a second."""
+def _reporter(folder: Path, check: Callable[[], None], doing: str = "") -> Callable[[float], None]:
+    """At most once a second, ``check`` that all is well, and tell the driver how far the trial is, or what it is ``doing`` before."""
     last = 0.0
 
     def report(progress: float) -> None:
         nonlocal last
         if time.monotonic() - last >= 1.0:
             last = time.monotonic()
-            write_progress(folder / "progress.json", {"progress": progress})
+            check()
+            write_progress(folder / "progress.json", {"progress": progress, "doing": doing})
 
     return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from bench.contracts import Episode
 from bench.episodes import TaskStream
 from bench.game.draws import Draws
 from bench.game.engine import Engine, Order, Rollout
-from bench.trees import Tree
+from bench.trees import Tree, tree_map
 
 
 class SamplingEngine(Engine):
@@ -38,6 +39,8 @@ class SamplingEngine(Engine):
         episodes = self._stream.meta_train(self._replicate, self.learner.episodes)
         self.samples_seen += sum(len(part["x"]) for episode in episodes for part in (episode.support, episode.query))
         ways = self._stream.rows
+        # Copies, since what a distribution hands out may be its data, which later trials see, too.
+        episodes = [replace(one, **tree_map(np.array, {"support": one.support, "query": one.query})) for one in episodes]
         classes = [
             Episode(episode.task_id, {"x": episode.support["x"][label::ways]}, {"x": episode.query["x"][label::ways]})
             for episode in episodes

@@ -5,7 +5,7 @@ Shapes: S support samples, n samples drawn, N inputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bench import seeds
 from bench.contracts import SampleSpec
 from bench.errors import DataError, StoreError, UsageError
 from bench.grid.cells import Trial
+from bench.registry.local import LocalFile
 from bench.trees import Tree, flatten, tree_map
 from bench.trial.adaptation import Adaptation, begin
 from bench.trial.assemble import Setup, assemble
@@ -40,19 +41,20 @@ class TrainedModel:
     meta: Tree
 
     @classmethod
-    def load(cls, trial: Trial, checkpoint: Path, artefacts: Path) -> TrainedModel:
+    def load(cls, trial: Trial, checkpoint: Path, artefacts: Path, local: Sequence[LocalFile] = ()) -> TrainedModel:
         """Build the components of ``trial`` and give them what its checkpoint holds.
 
         Args:
             trial: with the settings that it ran with; its ``device`` is where it will compute.
             checkpoint: file that meta-training ended with.
             artefacts: folder of what trials share, see :func:`bench.trial.assemble.assemble`.
+            local: local plugins that it is made of.
 
         Raises:
             StoreError: the checkpoint is missing, damaged, or of other networks than the trial's.
             ContractError, DataError: the components cannot be built.
         """
-        setup = assemble(trial, artefacts)
+        setup = assemble(trial, artefacts, local)
         meta, carried = load_trained(checkpoint, trial.device)
         if getattr(setup.learner, "plays", True):
             _check_shapes(meta, setup.trainer.init(torch.Generator().manual_seed(0)), checkpoint)
@@ -103,8 +105,10 @@ class TrainedModel:
 
         Raises:
             DataError: the support does not fit :attr:`sample_spec`.
-            UsageError: ``steps`` is not a whole number of at least 0.
+            UsageError: ``steps`` or ``seed`` is not a whole number of at least 0.
         """
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise UsageError(f"seed must be a whole number of at least 0, got {seed!r}")
         batch = {"x": np.asarray(support)} if not isinstance(support, Mapping) else {name: np.asarray(a) for name, a in support.items()}
         _check_support(batch, self.sample_spec)
         stream = self.setup.plain_stream

@@ -20,9 +20,11 @@ from bench.game.engine import Engine
 from bench.game.outer import Outer
 from bench.store import load_tree, save_tree, tree_metadata
 from bench.trees import Tree, flatten, leaves, tree_map, unflatten
+from bench.trial import interruption
+from bench.trial.places import Place, is_due, spacing, thinned
 from bench.trial.rows import Rows
 
-CURVE_POINTS = 60  # along the budget: enough for a smooth line, few enough to store for every trial
+CURVE_POINTS = 64  # at most, along the budget: enough for a smooth line, few enough to store for every trial
 CHECKPOINT_SECONDS = 20.0
 
 
@@ -35,7 +37,9 @@ class Training:
         gradient_evaluations, samples_seen: costs so far.
         seconds, evaluation_seconds: wall clock of outer steps, and of measuring on meta-val.
         flops_per_step: floating-point operations of one outer step, matrix products and convolutions only.
-        validations, points: how many points of the meta-val and meta-train curves are taken.
+        amount: of the budget that it was to spend when it was last saved.
+        validated, watched: where points of the meta-val and meta-train curves have been taken.
+        horizon_use: why it cannot go on with a larger budget; empty where it can.
         diverged: why training stopped early; empty where it did not.
         best, best_step, best_loss: where the checkpoint is chosen on meta-val: ``{"meta", "carried"}`` of the best validation so far, its
             outer step and its loss; empty before one was finite.
@@ -50,8 +54,10 @@ class Training:
     seconds: float = 0.0
     evaluation_seconds: float = 0.0
     flops_per_step: float = 0.0
-    validations: int = 0
-    points: int = 0
+    amount: float = 0.0
+    validated: list[Place] = field(default_factory=list)
+    watched: list[Place] = field(default_factory=list)
+    horizon_use: str = ""
     diverged: str = ""
     best: Tree = field(default_factory=dict)
     best_step: int = 0
@@ -69,6 +75,21 @@ class Training:
         return self.best_step if self.best else self.step
 
 
+@dataclass(frozen=True)
+class Validation:
+    """Measuring on meta-val now and then during meta-training; its cost is not charged.
+
+    Attributes:
+        most: times after the start, the end among them; 1 at least.
+        measure: rows of meta parameters at an outer step.
+        judge: loss of these rows, infinite where they are beyond use; where given, training ends with the meta parameters of the lowest.
+    """
+
+    most: int
+    measure: Callable[[Tree, int], Rows]
+    judge: Callable[[Rows], float] | None = None
+
+
 def meta_train(
     engine: Engine,
     stream: TaskStream,
@@ -78,10 +99,9 @@ def meta_train(
     replicate: int,
     axis: str,
     amount: float,
-    validations: int = 0,
-    validate: Callable[[Tree, int], Rows] | None = None,
-    judge: Callable[[Rows], float] | None = None,
+    validation: Validation | None = None,
     checkpoint: Path | None = None,
+    shorter: Path | None = None,
     on_progress: Callable[[float], None] = lambda progress: None,
 ) -> Training:
     """Outer steps until ``amount`` of ``axis`` (``outer_steps`` or ``gradient_evaluations``) is spent, or the numbers diverge.
@@ -94,31 +114,43 @@ def meta_train(
         replicate: which meta-train tasks.
         axis: what the budget counts.
         amount: of it.
-        validations: how often, evenly over the budget, ``validate(meta, outer_step)`` is called; its cost is not charged.
-        validate: measures on meta-val.
-        judge: loss of a validation, infinite where it is beyond use; where given, training ends with the meta parameters of the lowest.
+        validation: what is measured on the way.
         checkpoint: file to save to now and then, and to go on from where it exists.
+        shorter: where it does not, the checkpoint of this training with a smaller amount to go on from; its
+            :attr:`Training.horizon_use` is empty. Either way training ends with the numbers of one that was never stopped.
         on_progress: told the share of the budget that is spent.
 
     Returns:
         The end of training.
+
+    Raises:
+        KeyboardInterrupt: a stop was asked for, see :mod:`bench.trial.interruption`; the checkpoint is of the last outer step.
     """
     # In the order that a checkpoint gives back, with the samples that the start was fitted to.
-    training = Training(tree_map(lambda leaf: leaf, meta), outer, samples_seen=engine.samples_seen)
-    if checkpoint is not None and checkpoint.exists():
-        _resume(training, engine, checkpoint)
+    training = Training(tree_map(lambda leaf: leaf, meta), outer, samples_seen=engine.samples_seen, amount=amount)
+    if validation and validation.judge:
+        training.horizon_use = "its checkpoint is chosen among validations, which a larger budget has elsewhere"
+    if saved_in := next((path for path in (checkpoint, shorter) if path is not None and path.exists()), None):
+        _resume(training, engine, saved_in)
+        if training.amount != amount:
+            _prolong(training, amount, validation)
     saved = time.monotonic()
     while training.spent < amount and not training.diverged:
-        _validate_if_due(training, engine, amount, validations, validate, judge)
+        if validation and is_due(training.spent, training.validated, spacing(amount, validation.most)):
+            _validate(training, engine, validation)
         began = time.perf_counter()
-        _outer_step(training, engine, stream, replicate, axis, amount)
+        _outer_step(training, engine, stream, replicate, axis)
         training.seconds += time.perf_counter() - began
         on_progress(min(1.0, training.spent / amount))
-        if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+        stopping = interruption.requested()
+        if checkpoint is not None and (stopping or time.monotonic() - saved >= CHECKPOINT_SECONDS):
             save_checkpoint(checkpoint, training, engine)
             saved = time.monotonic()
-    if not training.diverged and (amount or judge):
-        _validate_if_due(training, engine, amount, validations, validate, judge)
+        if stopping:
+            raise KeyboardInterrupt
+    at_the_end = bool(training.validated) and training.validated[-1][0] == training.step
+    if validation and not training.diverged and not at_the_end and (amount or validation.judge):
+        _validate(training, engine, validation)
     if not training.diverged and training.best:
         training.meta, engine.carried = training.best["meta"], training.best["carried"]
     if checkpoint is not None:
@@ -126,41 +158,34 @@ def meta_train(
     return training
 
 
-def _validate_if_due(
-    training: Training,
-    engine: Engine,
-    amount: float,
-    validations: int,
-    validate: Callable[[Tree, int], Rows] | None,
-    judge: Callable[[Rows], float] | None,
-) -> None:
-    due = validations and training.spent >= amount * training.validations / validations
-    if validate is not None and due and training.validations <= validations:
-        began = time.perf_counter()
-        rows = validate(training.meta, training.step)
-        training.rows.extend(rows)
-        loss = math.inf if judge is None else judge(rows)
-        if loss < training.best_loss:
-            training.best = {"meta": training.meta, "carried": engine.carried}
-            training.best_step, training.best_loss = training.step, loss
-        training.evaluation_seconds += time.perf_counter() - began
-        training.validations += 1
+def _validate(training: Training, engine: Engine, validation: Validation) -> None:
+    began = time.perf_counter()
+    rows = validation.measure(training.meta, training.step)
+    training.rows.extend(rows)
+    loss = math.inf if validation.judge is None else validation.judge(rows)
+    if loss < training.best_loss:
+        training.best = {"meta": training.meta, "carried": engine.carried}
+        training.best_step, training.best_loss = training.step, loss
+    training.evaluation_seconds += time.perf_counter() - began
+    training.validated.append((training.step, training.spent))
 
 
-def _outer_step(training: Training, engine: Engine, stream: TaskStream, replicate: int, axis: str, amount: float) -> None:
+def _outer_step(training: Training, engine: Engine, stream: TaskStream, replicate: int, axis: str) -> None:
     step, outer = training.step, training.outer
-    outer.step, outer.progress = step, min(1.0, training.spent / amount)
+    outer.step, outer.progress = step, min(1.0, training.spent / training.amount)
     episodes, draws = stream.training(replicate, step)
     if step == 0:
         training.flops_per_step = flops_of_outer_step(engine, training.meta, episodes, draws)
-    engine.watched = {} if training.points <= outer.progress * CURVE_POINTS else None
-    training.points = int(outer.progress * CURVE_POINTS) + 1
+    if is_due(training.spent, training.watched, spacing(training.amount, CURVE_POINTS)):
+        training.watched.append((step, training.spent))
+        engine.watched = {}
     gradients, samples = engine.gradient_evaluations, engine.samples_seen
     training.meta, _ = engine.outer_step(training.meta, episodes, outer, draws)
     training.step += 1
     training.gradient_evaluations += engine.gradient_evaluations - gradients
     training.samples_seen += engine.samples_seen - samples
     training.spent = training.step if axis == "outer_steps" else training.gradient_evaluations
+    training.horizon_use = training.horizon_use or outer.horizon_use
     for name, value in (engine.watched or {}).items():
         training.rows.add(split="meta-train", outer_step=step, metric=name, value=value)
     engine.watched = None
@@ -236,9 +261,19 @@ def _resume(training: Training, engine: Engine, path: Path) -> None:
     training.meta, training.outer.state, engine.carried = tree.get("meta", {}), tree.get("outer", {}), tree.get("carried", {})
     training.best = {"meta": {}, "carried": {}, **tree["best"]} if "best" in tree else {}
     training.rows = Rows(plain["rows"])
-    for name, value in plain.items():
+    places = {name: [(step, spent) for step, spent in plain[name]] for name in ("validated", "watched")}
+    for name, value in {**plain, **places}.items():
         if name != "rows":
             setattr(training, name, value)
+
+
+def _prolong(training: Training, amount: float, validation: Validation | None) -> None:
+    """Keep of the curves what a training with this larger ``amount`` has taken so far."""
+    training.amount = amount
+    training.watched = thinned(training.watched, spacing(amount, CURVE_POINTS))
+    training.validated = thinned(training.validated, spacing(amount, validation.most)) if validation else []
+    training.rows.keep("meta-train", (step for step, _ in training.watched))
+    training.rows.keep("meta-val", (step for step, _ in training.validated))
 
 
 def _device(engine: Engine) -> torch.device:

@@ -22,9 +22,9 @@ def meta_of(learner):
     return learner.init(torch.Generator().manual_seed(3), SmallGan())
 
 
-def gradient_of(learner, meta, progress=0.0):
+def gradient_of(learner, meta, **progress):
     engine = Engine(SmallGan(), learner, adaptation_steps=3)
-    return engine.meta_gradient(lambda m, e, d: learner.objective(engine, m, e, d, progress), meta, small_episodes(), small_draws())[0]
+    return engine.meta_gradient(lambda m, e, d: learner.objective(engine, m, e, d, **progress), meta, small_episodes(), small_draws())[0]
 
 
 def adapted(learner, meta, steps=3):
@@ -125,7 +125,7 @@ def test_derivative_order_changes_at_the_share_of_the_budget():
     meta = meta_of(learner)
     for progress, order in ((0.0, 1), (0.24, 1), (0.25, 2), (1.0, 2)):
         fixed = replace(learner, first_order=0.0, order=order)
-        assert largest_difference(gradient_of(learner, meta, progress), gradient_of(fixed, meta, progress)) == 0
+        assert largest_difference(gradient_of(learner, meta, progress=progress), gradient_of(fixed, meta, progress=progress)) == 0
     assert replace(learner, order=1).order_at(1.0) == 1
 
 

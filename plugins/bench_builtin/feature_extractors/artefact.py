@@ -97,7 +97,10 @@ def load(pointer: Path, build: Callable[[dict[str, Tensor], dict[str, Any]], Kep
     """
     try:
         record = json.loads(pointer.read_text(encoding="utf-8"))
-        made = build(safetensors.torch.load((pointer.parent / record["weights"]).read_bytes()), record)
+        weights = str(record["weights"])
+        if Path(weights).name != weights:  # a results folder may come from anywhere
+            raise ValueError(f"weights must be the name of a file beside it, got {weights[:80]!r}")
+        made = build(safetensors.torch.load((pointer.parent / weights).read_bytes()), record)
         intact = made.fingerprint() == record["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise MetricError(f"feature extractor {pointer.name} cannot be read ({type(error).__name__}: {error}); delete it") from error

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn.functional import log_softmax
 
 from bench.contracts import Kind, Parts, Tree
@@ -38,7 +37,7 @@ class BoundClassifier:
     predicts = Classifier.predicts
 
     def __init__(self, parts: Parts) -> None:
-        self.modules, self.spec = parts.modules, parts.spec
+        self.modules, self.critic, self.spec = parts.modules, parts.critic, parts.spec
 
     def state(self) -> Tree:
         return {}
@@ -52,4 +51,4 @@ class BoundClassifier:
         return self._logits(weights, batch["x"])
 
     def _logits(self, weights: Weights, x: Tensor) -> Tensor:
-        return functional_call(self.modules["classifier"], dict(weights["classifier"]), (x,))
+        return self.critic(self.modules["classifier"], weights["classifier"])(x)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.func import functional_call
 
 from bench.contracts import ContractError, Kind, Lookahead, Output, Parts, Play, Tree, cycled
 
@@ -38,8 +37,9 @@ class Gan:
     kinds: ClassVar[tuple[Kind, ...]] = ("image", "points", "signal")
     needs_loss: ClassVar[bool] = True
     labels: ClassVar[str] = "optional"
+    ignored_when: ClassVar[Mapping[str, Mapping[str, object]]] = {"unroll_lr": {"unroll": 0}}
     health_outputs: ClassVar[Mapping[str, Output]] = {
-        "saturation": Output("lower", 0.0, "saturated share of discriminator logits", about="game"),
+        "saturation": Output("lower", 0.0, "saturated share of discriminator logits", about="game", range=(0, 1)),
         "discriminator-gap": Output("closer", 0.0, "discriminator logit, support - query (above 0: overfits)", about="game"),
     }
     players = ("generator", "discriminator")
@@ -159,5 +159,4 @@ class BoundGan:
         return draws.normal("z", (n, self.modules["generator"].latent))
 
     def _generate(self, weights: Weights, z: Tensor, labels: Tensor | None) -> Tensor:
-        arguments = (z,) if labels is None else (z, labels)
-        return functional_call(self.modules["generator"], dict(weights["generator"]), arguments)
+        return self.critic(self.modules["generator"], weights["generator"])(*((z,) if labels is None else (z, labels)))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
-from torch.func import functional_call
 
 from bench.contracts import Kind, Parts, Tree
 
@@ -36,7 +35,7 @@ class BoundRegression:
     predicts = Regression.predicts
 
     def __init__(self, parts: Parts) -> None:
-        self.modules, self.spec = parts.modules, parts.spec
+        self.modules, self.critic, self.spec = parts.modules, parts.critic, parts.spec
 
     def state(self) -> Tree:
         return {}
@@ -48,4 +47,4 @@ class BoundRegression:
         return self._predict(weights, batch["x"])
 
     def _predict(self, weights: Weights, x: Tensor) -> Tensor:
-        return functional_call(self.modules["model"], dict(weights["model"]), (x,))
+        return self.critic(self.modules["model"], weights["model"])(x)

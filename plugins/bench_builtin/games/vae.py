@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.func import functional_call
 
 from bench.contracts import ContractError, Kind, Parts, Tree
 
@@ -39,6 +38,7 @@ class Vae:
     roles: ClassVar[Mapping[str, str]] = {"vae": "autoencoder"}
     kinds: ClassVar[tuple[Kind, ...]] = ("image", "points", "signal")
     needs_loss: ClassVar[bool] = False
+    ignored_when: ClassVar[Mapping[str, Mapping[str, object]]] = {"scale": {"likelihood": "bernoulli"}}
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class BoundVae:
     schedule = (("vae",),)
 
     def __init__(self, rules: Vae, parts: Parts) -> None:
-        self.rules, self.modules, self.spec = rules, parts.modules, parts.spec
+        self.rules, self.modules, self.critic, self.spec = rules, parts.modules, parts.critic, parts.spec
         self.low = self.reach = 0.0
         if rules.likelihood == "bernoulli":
             if parts.spec is None or parts.spec.low is None or parts.spec.high is None:
@@ -95,7 +95,7 @@ class BoundVae:
         return 0.5 * ((x - reconstruction) / scale).square() + math.log(scale) + 0.5 * math.log(2 * math.pi)
 
     def _run(self, weights: Weights, *inputs: Tensor) -> Any:
-        return functional_call(self.modules["vae"], dict(weights["vae"]), inputs)
+        return self.critic(self.modules["vae"], weights["vae"])(*inputs)
 
 
 def kl_to_prior(mean_BL: Tensor, log_variance_BL: Tensor) -> Tensor:

@@ -61,10 +61,8 @@ class QueryLearner(Adapts, OuterLoop):
         """Adaptation steps in meta-training."""
         return game.adaptation_steps if self.steps is None else self.steps
 
-    def objective(
-        self, game: Engine, meta: Tree, chunk: Tree, draws: Draws, progress: float = 0.0
-    ) -> dict[str, torch.Tensor] | torch.Tensor:
-        """{player: J_p(phi_K) (T,)}, or one value per task that pulls all players back at once; ``progress``: of the budget."""
+    def objective(self, game: Engine, meta: Tree, chunk: Tree, draws: Draws) -> dict[str, torch.Tensor] | torch.Tensor:
+        """{player: J_p(phi_K) (T,)}, or one value per task that pulls all players back at once."""
         end = game.rollout(meta, chunk, draws, steps=self.steps_of(game), order=self.order)
         return self.judged(game, meta, end, chunk["query"], draws.at("query"))
 
@@ -75,7 +73,7 @@ class QueryLearner(Adapts, OuterLoop):
         return judge(self.meta_objective, game, meta, end, query, draws)
 
     def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
-        gradient, log = game.meta_gradient(lambda m, chunk, d: self.objective(game, m, chunk, d, outer.progress), meta, episodes, draws)
+        gradient, log = game.meta_gradient(lambda m, chunk, d: self.objective(game, m, chunk, d), meta, episodes, draws)
         return outer.descend(meta, gradient), log
 
 

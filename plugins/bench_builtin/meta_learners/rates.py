@@ -24,7 +24,7 @@ from bench_builtin.meta_learners.adaptation import Schedule
 from bench_builtin.meta_learners.maml import QueryLearner
 
 if TYPE_CHECKING:
-    from bench.contracts import Draws, Engine
+    from bench.contracts import Draws, Engine, Outer
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """Of the budget of meta-training."""
@@ -114,6 +114,7 @@ class MamlPlusPlus(QueryLearner):
     def objective(
         self, game: Engine, meta: Tree, chunk: Tree, draws: Draws, progress: float = 0.0
     ) -> dict[str, torch.Tensor] | torch.Tensor:
+        """As of :class:`QueryLearner`, at this ``progress`` of the budget."""
         end = game.rollout(meta, chunk, draws, steps=self.steps, order=self.order_at(progress))
         if not self.multi_step_loss:
             return self.judged(game, meta, end, chunk["query"], draws.at("query"))
@@ -123,6 +124,11 @@ class MamlPlusPlus(QueryLearner):
             lambda *values: sum(weight * value for weight, value in zip(weights, values, strict=True)), *judged
         )
         return value
+
+    def meta_update(self, meta: Tree, game: Engine, episodes: Tree, outer: Outer, draws: Draws) -> tuple[Tree, Tree]:
+        progress = outer.progress
+        gradient, log = game.meta_gradient(lambda m, chunk, d: self.objective(game, m, chunk, d, progress), meta, episodes, draws)
+        return outer.descend(meta, gradient), log
 
     def order_at(self, progress: float) -> Literal[1, 2]:
         """Order of the inner gradients at this share of the budget."""

@@ -20,8 +20,8 @@ class Recall:
     """Share of real samples within the generated ones' reach, and of generated samples within the real ones'."""
 
     outputs: ClassVar[Mapping[str, Output]] = {
-        "recall": Output("higher", 1.0, "recall"),
-        "precision": Output("higher", 1.0, "precision"),
+        "recall": Output("higher", 1.0, "recall", range=(0, 1)),
+        "precision": Output("higher", 1.0, "precision", range=(0, 1)),
     }
     kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
     pooled: ClassVar[tuple[str, ...]] = ()
@@ -45,7 +45,7 @@ class Coverage:
     """
 
     outputs: ClassVar[Mapping[str, Output]] = {
-        "coverage": Output("higher", 1.0, "coverage"),
+        "coverage": Output("higher", 1.0, "coverage", range=(0, 1)),
         "density": Output("closer", 1.0, "density"),
     }
     kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
@@ -104,7 +104,7 @@ class Ndb:
 class Duplicates:
     """Share of generated samples that have another one nearer than real samples are; a perfect sampler has a few hundredths."""
 
-    outputs: ClassVar[Mapping[str, Output]] = {"duplicates": Output("lower", 0.0, "duplicate fraction")}
+    outputs: ClassVar[Mapping[str, Output]] = {"duplicates": Output("lower", 0.0, "duplicate fraction", range=(0, 1))}
     kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
     pooled: ClassVar[tuple[str, ...]] = ()
     needs_modes: ClassVar[bool] = False

@@ -40,7 +40,9 @@ class KnownModes:
 class HighQuality:
     """Share of samples within three standard deviations of a known mode; 0.989 for a perfect sampler in the plane, not 1."""
 
-    outputs: ClassVar[Mapping[str, Output]] = {"high-quality": Output("higher", expected_high_quality(2), "high-quality samples")}
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "high-quality": Output("higher", expected_high_quality(2), "high-quality samples", range=(0, 1))
+    }
     kinds: ClassVar[tuple[Kind, ...]] = ("points",)
     pooled: ClassVar[tuple[str, ...]] = ()
     needs_modes: ClassVar[bool] = True

@@ -40,7 +40,7 @@ class MeanSquaredError:
 class Accuracy:
     """Share of the query whose largest logit is that of its class; chance is 1 / ways."""
 
-    outputs: ClassVar[Mapping[str, Output]] = {"accuracy": Output("higher", 1.0, "query accuracy")}
+    outputs: ClassVar[Mapping[str, Output]] = {"accuracy": Output("higher", 1.0, "query accuracy", range=(0, 1))}
     kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
     pooled: ClassVar[tuple[str, ...]] = ()
     needs_modes: ClassVar[bool] = False

@@ -67,8 +67,8 @@ class Recognisability:
     """
 
     outputs: ClassVar[Mapping[str, Output]] = {
-        "recognisability": Output("higher", 1.0, "recognised as their task's"),
-        "recognisability-real": Output("higher", 1.0, "real samples recognised as their task's"),
+        "recognisability": Output("higher", 1.0, "recognised as their task's", range=(0, 1)),
+        "recognisability-real": Output("higher", 1.0, "real samples recognised as their task's", range=(0, 1)),
     }
     kinds: ClassVar[tuple[Kind, ...]] = GENERATIVE
     pooled: ClassVar[tuple[str, ...]] = ()
@@ -93,11 +93,11 @@ class _More(NamedTuple):
 
 def _outputs(prefix: str, who: str) -> dict[str, Output]:
     return {
-        f"{prefix}accuracy-none": Output("higher", 1.0, f"{who} from the support"),
-        f"{prefix}accuracy-classical": Output("higher", 1.0, f"{who} with transformed copies"),
-        f"{prefix}accuracy-generated": Output("higher", 1.0, f"{who} with generated samples"),
-        f"{prefix}gain-over-none": Output("higher", 1.0, f"{who}: gain of generated samples over none"),
-        f"{prefix}gain-over-classical": Output("higher", 1.0, f"{who}: gain of generated samples over copies"),
+        f"{prefix}accuracy-none": Output("higher", 1.0, f"{who} from the support", range=(0, 1)),
+        f"{prefix}accuracy-classical": Output("higher", 1.0, f"{who} with transformed copies", range=(0, 1)),
+        f"{prefix}accuracy-generated": Output("higher", 1.0, f"{who} with generated samples", range=(0, 1)),
+        f"{prefix}gain-over-none": Output("higher", 1.0, f"{who}: gain of generated samples over none", range=(-1, 1)),
+        f"{prefix}gain-over-classical": Output("higher", 1.0, f"{who}: gain of generated samples over copies", range=(-1, 1)),
     }
 
 
@@ -188,6 +188,7 @@ class AugmentedAccuracy(_Augmented):
     prefix: ClassVar[str] = ""
     outputs: ClassVar[Mapping[str, Output]] = _outputs("", "accuracy")
     version: ClassVar[int] = 1
+    ignored_when: ClassVar[Mapping[str, Mapping[str, object]]] = {"ridge": {"classifier": "protonet"}}
 
     def __init__(
         self,
