@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench import seeds
-from bench.game.outside import all_tasks, mapped
+from bench.game.outside import all_tasks, mapped, outside
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,10 @@ class Draws:
                 draw(tuple(shape), generator=torch.Generator().manual_seed(seeds.key("draw", key, *path)), dtype=torch.float64)
                 for key in keys.flatten().tolist()
             ]
-            return torch.stack(of_tasks).reshape(*keys.shape, *shape).to(self.device, self.dtype)
+            return torch.stack(of_tasks).reshape((*keys.shape, *shape)).to(self.device, self.dtype)
 
-        drawn: Tensor = all_tasks(numbers, self.key) if mapped([self.key]) else numbers(self.key)
-        return drawn
+        if mapped([self.key]):
+            drawn: Tensor = all_tasks(numbers, self.key)
+            return drawn
+        with outside():  # a key that all tasks share draws inside a map as it does anywhere
+            return numbers(self.key)

@@ -210,7 +210,7 @@ def test_evaluation_is_free_of_noise(form):
         engine = engine_of(ANIL, *several, training=False)
         end = engine.rollout(meta, small_episodes(), small_draws(), steps=2, order=1)
         ends.append({"end": end.params, "samples": {"x": engine.sample(meta, end, 4, small_draws(), small_episodes()["query"])}})
-    assert largest_difference(*ends) == 0
+    assert largest_difference(*ends) < 1e-14  # a network with hooks on its layers runs another way, which rounds otherwise
 
 
 @pytest.mark.parametrize("form", ["weights", "activations"])
