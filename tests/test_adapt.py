@@ -270,7 +270,7 @@ def test_a_missing_checkpoint_is_told(copied):
 
 def test_a_missing_suite_is_told(copied):
     (copied / "suite.json").write_text("{")
-    with pytest.raises(StoreError, match=r"suite\.json: cannot be read"):
+    with pytest.raises(StoreError, match=r"suite\.json: damaged .*; delete it and run the suite again"):
         bench.load_trial(copied, select="reptile")
 
 

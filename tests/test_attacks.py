@@ -7,6 +7,7 @@ test_certificate.py.
 import json
 import os
 import random
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,7 @@ class Fine:
 class SeedsTorch(Fine):
     def misbehave(self, fake_B): torch.manual_seed(0)
 class SeedsNumpy(Fine):
-    def misbehave(self, fake_B): np.random.seed(0)
+    def misbehave(self, fake_B): np.random.seed(20261121)
 class Draws(Fine):
     def misbehave(self, fake_B): random.random()
 class Doubles(Fine):
@@ -264,10 +265,10 @@ def test_every_part_of_what_is_shared_can_be_put_back(part, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"gan_losses": ["raises"]}, f"ZeroDivisionError: division by zero (in GAN loss 'raises' {NAMED}, site0/bench_attacks.py:"),
-        ({"gan_losses": ["exits"]}, f"SystemExit: 3 (in GAN loss 'exits' {NAMED}, site0/bench_attacks.py:"),
+        ({"gan_losses": ["raises"]}, f"ZeroDivisionError: division by zero (in GAN loss 'raises' {NAMED}, site/bench_attacks.py:"),
+        ({"gan_losses": ["exits"]}, f"SystemExit: 3 (in GAN loss 'exits' {NAMED}, site/bench_attacks.py:"),
         ({"gan_losses": ["branches"]}, "`if`, max() or float() on a tensor; use torch.where"),
-        ({"gan_losses": ["branches"]}, f"(in GAN loss 'branches' {NAMED}, site0/bench_attacks.py:"),
+        ({"gan_losses": ["branches"]}, f"(in GAN loss 'branches' {NAMED}, site/bench_attacks.py:"),
         ({"gan_losses": ["leaks"]}, "GAN loss 'leaks' sets last on itself while it runs, which leaks from task to task and is in no "),
         ({"gan_losses": ["no-grad"]}, "element 0 of tensors does not require grad and does not have a grad_fn (the trial uses GAN loss"),
         ({"gan_losses": ["text"]}, f"(the trial uses GAN loss 'text' {NAMED})"),
@@ -288,7 +289,7 @@ def test_what_goes_wrong_is_told_with_component_and_plugin(built_in, run, change
         primary["compare"][0] = "mine"
     row, measurements = run(primary=primary, **changes)
     assert (row["status"], measurements) == ("failed", {})
-    assert told in row["reason"]
+    assert told in re.sub(r"site\d+/", "site/", row["reason"])  # pytest numbers the folders of a session
 
 
 def test_numbers_that_are_none_are_an_outcome(built_in, run):

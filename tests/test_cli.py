@@ -19,6 +19,7 @@ from bench import cli
 from bench.cli import main
 from bench.errors import ContractError, ExitCode
 from bench.frame import ledger_frame
+from bench.schedule.account import Account
 from bench_builtin.task_distributions import omniglot
 
 ROOT = Path(__file__).parent.parent
@@ -474,10 +475,11 @@ def test_a_report_of_something_else_is_refused(say, tmp_path, make):
     assert "this is not a results folder; check the path, or run a suite to make one" in err
 
 
-@pytest.mark.parametrize(("device", "share"), [("cuda", 1.0), ("cpu", 0.0)])
+@pytest.mark.parametrize(("device", "share"), [("cuda", None), ("cpu", 0.0)])  # None: as many as fit by measured memory
 def test_workers_get_the_gpu_that_auto_found(say, suite, monkeypatch, device, share):
     class Stopped:
         note = ""
+        account = Account()
 
         def run(self, *jobs, **callbacks):
             raise KeyboardInterrupt

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -67,7 +68,7 @@ def test_contract_attributes_are_read_from_classes(registry):
         "needs_loss": True,
     }
     energy = registry.component("metrics", "energy").attributes
-    assert energy["outputs"] == {"energy": {"better": "lower", "ideal": 0.0, "label": "energy distance", "about": "samples"}}
+    assert energy["outputs"] == {"energy": {"better": "lower", "ideal": 0.0, "label": "energy distance", "about": "samples", "range": None}}
     assert energy["version"] == 3
     assert registry.component("meta_learners", "scratch").attributes == {"trains": False, "at_test": ["inner_lr"]}
     assert registry.component("task_distributions", "digits").attributes == {"kind": "image"}
@@ -84,7 +85,7 @@ def test_a_hyperparameter_of_contract_type_names_a_component(registry):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("raises", "import failed: ValueError: no way (site0/bench_raises.py:8)"),
+        ("raises", "import failed: ValueError: no way (site/bench_raises.py:8)"),
         ("exits", "called sys.exit(3) at import"),
         ("dies", "its probe ended with exit code 7 before it could report"),
         ("misspelt", "unknown hook 'bench_gan_loses'. Did you mean 'bench_gan_losses'?"),
@@ -98,7 +99,7 @@ def test_a_hyperparameter_of_contract_type_names_a_component(registry):
 def test_a_broken_plugin_is_quarantined_with_its_reason(registry, zoo, name, reason):
     broken = named(registry, name)
     assert broken.status == "quarantined"
-    assert reason in broken.reason
+    assert reason in re.sub(r"site\d+/", "site/", broken.reason)  # pytest numbers the folders of a session
     assert broken.components == ()
     assert str(zoo) not in broken.reason
 

@@ -122,7 +122,8 @@ class _Reading:
                 ("requires",), f"must be a list of distributions of plugins, such as [bench-example] (value {show(given)})"
             )
             return ()
-        known = {plugin.distribution: plugin for plugin in self.reader.registry.plugins}
+        # The best of several plugins of a distribution stands for it.
+        known = {plugin.distribution: plugin for plugin in sorted(self.reader.registry.plugins, key=lambda plugin: plugin.status == "ok")}
         for position, name in enumerate(given):
             plugin = known.get(name)
             if plugin is None:
