@@ -396,6 +396,9 @@ def test_results_are_shown_in_the_terminal_and_compared_with_others(say, suite):
     assert code == ExitCode.OK
     for words in ("Does it run?", "Results on", "scratch", "n_ok/n_planned", "2/2", "bench report before"):
         assert words in out
+    headings = next(line.split() for line in out.splitlines() if "n_ok/n_planned" in line)
+    assert headings[:2] == ["arm", "n_ok/n_planned"]
+    assert headings.count("n_ok/n_planned") == 1
     code, out, _ = say("compare", "before", "after", "--all-metrics")
     assert (code, "No regression among 2 arms: 2 with the same numbers" in out) == (ExitCode.OK, True)
     assert "| finetune |" in say("compare", "before", "after", "--markdown")[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from bench.registry.registry import Registry, discover
 from bench.union import Folders, as_folders, united_suite
 
 if TYPE_CHECKING:
-    from bench.report.blocks import Table
     from bench.report.estimates import Estimates
     from bench.report.regression import Comparison
     from bench.report.study import Slice, Study
@@ -62,17 +61,8 @@ def show(results: Folders, *, width: int, colour: bool = False) -> str:
         return "\n".join([*lines, "There is no answer yet: no cell has measurements on meta-test tasks."])
     lines += [f"- {clean(answer.text)}" for answer in answers(estimates)]
     for slice_ in study.slices:
-        table = _counts_early(aggregate_table(estimates, slice_))
-        lines += ["", terminal_table(table, width=width, colour=colour), *_curves(estimates, slice_)]
+        lines += ["", terminal_table(aggregate_table(estimates, slice_), width=width, colour=colour), *_curves(estimates, slice_)]
     return "\n".join([*lines, "", f"The page: bench report {told}{' -o DIR' if ' ' in told else ''}"])
-
-
-def _counts_early(table: Table) -> Table:
-    """The count of cells behind the first number, which a narrow terminal still shows."""
-    place = table.columns.index("n_ok/n_planned")
-    order = [0, 1, place, *(i for i in range(2, len(table.columns)) if i != place)]
-    rows = tuple(tuple(row[i] for i in order) for row in table.rows)
-    return replace(table, columns=tuple(table.columns[i] for i in order), rows=rows)
 
 
 def _curves(estimates: Estimates, slice_: Slice) -> list[str]:
