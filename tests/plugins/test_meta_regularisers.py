@@ -207,10 +207,11 @@ def test_evaluation_is_free_of_noise(form):
     meta = start(engine_of(ANIL, regulariser))
     ends = []
     for several in ([regulariser], []):
-        engine = engine_of(ANIL, *several, training=False)
+        # Hooks on its layers keep a network from being folded, which rounds otherwise: both run the same way here.
+        engine = engine_of(ANIL, *several, training=False, fold=False)
         end = engine.rollout(meta, small_episodes(), small_draws(), steps=2, order=1)
         ends.append({"end": end.params, "samples": {"x": engine.sample(meta, end, 4, small_draws(), small_episodes()["query"])}})
-    assert largest_difference(*ends) < 1e-14  # a network with hooks on its layers runs another way, which rounds otherwise
+    assert largest_difference(*ends) == 0
 
 
 @pytest.mark.parametrize("form", ["weights", "activations"])
